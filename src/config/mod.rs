@@ -1,0 +1,1 @@
+//! One TOML file per channel id, layered and parsed into types that cannot be wrong.

@@ -1,0 +1,3 @@
+//! Control to motion: `command → gate → mixer → actuator`. Imports neither `rtc`, `video`, `signal`, tokio nor gstreamer.
+
+pub mod settings;

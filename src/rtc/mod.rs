@@ -1,0 +1,5 @@
+//! WebRTC: the session that publishes the track and the two data channels.
+//!
+//! [`session`] decides (pure); the other files are adapters over the `webrtc` crate and its only importers.
+
+pub mod settings;

@@ -1,0 +1,145 @@
+//! What a channel may ask of its picture, as types that cannot hold a wrong value.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Everything the picture flow needs to start.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VideoConfig {
+    /// Where raw pictures come from.
+    pub camera: CameraConfig,
+    /// How they are coded.
+    pub encoder: EncoderConfig,
+}
+
+/// The source of raw pictures.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraConfig {
+    /// Which source.
+    pub source: Source,
+    /// Picture size in pixels.
+    pub size: Size,
+    /// Frames a second.
+    pub framerate: Framerate,
+}
+
+/// Which source makes the pictures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A moving pattern with frame number, wall clock and the car's state drawn in.
+    Test,
+    /// A GStreamer source description (`gst-launch-1.0` syntax) that ends in raw video.
+    Pipeline(String),
+}
+
+/// Picture size in pixels: both even (4:2:0 chroma), 16 … 8192.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    width: u32,
+    height: u32,
+}
+
+impl Size {
+    /// Smallest side accepted, in pixels: one H.264 macroblock.
+    pub const MIN: u32 = 16;
+    /// Largest side accepted, in pixels.
+    pub const MAX: u32 = 8192;
+
+    /// A size, or `None` unless both sides are even and within [`Size::MIN`] … [`Size::MAX`].
+    pub fn new(width: u32, height: u32) -> Option<Self> {
+        let fits = |side: u32| (Self::MIN..=Self::MAX).contains(&side) && side % 2 == 0;
+        (fits(width) && fits(height)).then_some(Self { width, height })
+    }
+
+    /// Width in pixels.
+    pub fn width(self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels.
+    pub fn height(self) -> u32 {
+        self.height
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// Frames a second, 1 … 240.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Framerate(u32);
+
+impl Framerate {
+    /// Highest rate accepted, in frames a second.
+    pub const MAX: u32 = 240;
+
+    /// A frame rate, or `None` outside 1 … [`Framerate::MAX`].
+    pub fn new(frames_per_second: u32) -> Option<Self> {
+        (1..=Self::MAX).contains(&frames_per_second).then_some(Self(frames_per_second))
+    }
+
+    /// Frames a second.
+    pub fn per_second(self) -> u32 {
+        self.0
+    }
+
+    /// Time between two frames.
+    pub fn interval(self) -> Duration {
+        Duration::from_secs(1) / self.0
+    }
+}
+
+/// A bit rate, 50 … 100 000 kbit/s. Encoders take it in their own unit: see the encoder table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bitrate(u32);
+
+impl Bitrate {
+    /// Lowest rate accepted, in kbit/s: below it no encoder here gives a picture worth driving by.
+    pub const MIN_KBPS: u32 = 50;
+    /// Highest rate accepted, in kbit/s.
+    pub const MAX_KBPS: u32 = 100_000;
+
+    /// A bit rate in kbit/s (1 kbit = 1000 bit), or `None` outside the accepted range.
+    pub fn from_kbps(kbps: u32) -> Option<Self> {
+        (Self::MIN_KBPS..=Self::MAX_KBPS).contains(&kbps).then_some(Self(kbps))
+    }
+
+    /// In kbit/s.
+    pub fn kbps(self) -> u32 {
+        self.0
+    }
+
+    /// In bit/s.
+    pub fn bps(self) -> u32 {
+        self.0 * 1000
+    }
+}
+
+impl fmt::Display for Bitrate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} kbit/s", self.0)
+    }
+}
+
+/// How pictures are coded.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EncoderConfig {
+    /// Which encoder of the table, or the best that works here.
+    pub choice: EncoderChoice,
+    /// Bit rate at start; changeable while running.
+    pub bitrate: Bitrate,
+    /// Longest time between two key frames; others come on request (PLI, FIR, a new viewer).
+    pub key_frame_interval: Duration,
+}
+
+/// Which encoder to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EncoderChoice {
+    /// The first of the encoder table that exists here.
+    Auto,
+    /// This GStreamer element, an entry of the encoder table.
+    Named(String),
+}
