@@ -2,4 +2,5 @@
 //!
 //! [`session`] decides (pure); the other files are adapters over the `webrtc` crate and its only importers.
 
+pub mod relay;
 pub mod settings;
