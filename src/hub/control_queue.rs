@@ -25,6 +25,11 @@ impl ControlQueue {
         self.waiting.push_back(message);
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The next message to send.
     pub fn pop(&mut self) -> Option<StreamMessage> {
         self.waiting.pop_front()

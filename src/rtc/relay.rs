@@ -15,12 +15,12 @@ use bytes::Bytes;
 use webrtc::data_channel::DataChannel;
 
 pub use media::{Downlink, KeyFrameNeeded, Uplink};
-pub use peer::{Peer, PublisherPeer, ViewerPeer};
+pub use peer::{Inbox, Peer, PublisherPeer, ViewerPeer};
 
 use crate::signal::spider::CandidateInit;
 
 /// Events of one peer that wait for the hub. Full: the peer's data channels are not read until there is room (SCTP slows the other
-/// end down); its states are never lost, see [`State`].
+/// end down). States do not queue: the newest counts.
 const EVENTS_CAPACITY: usize = 64;
 /// Bytes a data channel may hold for a peer that does not take them. Full: [`Channel::try_send`] says so.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
@@ -36,7 +36,7 @@ pub enum RelayError {
     Peer(String),
 }
 
-/// What a peer connection reports of itself; the newest value counts.
+/// How a peer connection is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// Not up yet.
@@ -50,9 +50,11 @@ pub enum State {
     Gone,
 }
 
-/// What happens at a peer, beside its [`State`].
+/// What happens at a peer.
 #[derive(Debug)]
 pub enum Event {
+    /// The connection's state is now this.
+    State(State),
     /// A candidate of ours that came too late for the answer.
     Candidate(CandidateInit),
     /// A data channel is open.
@@ -109,6 +111,14 @@ impl Channel {
     /// The channel's label.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Sends one text message; waits until the channel takes messages.
+    ///
+    /// # Errors
+    /// [`SendError::Closed`].
+    pub async fn send(&self, text: &str) -> Result<(), SendError> {
+        self.inner.send_text(text).await.map_err(|_| SendError::Closed)
     }
 
     /// Queues one text message; never waits for the other end.

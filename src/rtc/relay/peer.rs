@@ -34,16 +34,34 @@ const KEEP_ALIVE: Duration = Duration::from_secs(1);
 /// Gathering only binds sockets here; this bounds a system that cannot even do that.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// One peer connection and what comes from it.
+/// One peer connection.
 pub struct Peer {
     connection: Arc<dyn PeerConnection>,
     handler: Arc<Handler>,
-    state: watch::Receiver<State>,
 }
 
 impl std::fmt::Debug for Peer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Peer").field("state", &*self.state.borrow()).finish_non_exhaustive()
+        f.debug_struct("Peer").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// What happens at one peer connection.
+#[derive(Debug)]
+pub struct Inbox {
+    events: mpsc::Receiver<Event>,
+    state: watch::Receiver<State>,
+}
+
+impl Inbox {
+    /// What happens next. Cancel-safe.
+    pub async fn next(&mut self) -> Event {
+        tokio::select! {
+            Ok(()) = self.state.changed() => Event::State(*self.state.borrow_and_update()),
+            Some(event) = self.events.recv() => event,
+            // Both ends are held by the connection's handler.
+            else => Event::State(State::Gone),
+        }
     }
 }
 
@@ -53,7 +71,7 @@ pub struct PublisherPeer {
     /// The connection.
     pub peer: Peer,
     /// What happens at it.
-    pub events: mpsc::Receiver<Event>,
+    pub inbox: Inbox,
 }
 
 /// A peer that sends the track on to one viewer.
@@ -61,7 +79,7 @@ pub struct ViewerPeer {
     /// The connection.
     pub peer: Peer,
     /// What happens at it.
-    pub events: mpsc::Receiver<Event>,
+    pub inbox: Inbox,
     track: Arc<TrackLocalStaticRTP>,
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
@@ -79,10 +97,10 @@ impl PublisherPeer {
     /// # Errors
     /// [`RelayError::Peer`] when no socket could be had.
     pub async fn new(addresses: &[SocketAddr]) -> Result<Self, RelayError> {
-        let (peer, events) = Peer::build(addresses, engine::uplink().map_err(failed)?).await?;
+        let (peer, inbox) = Peer::build(addresses, engine::uplink().map_err(failed)?).await?;
         let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
         peer.connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.map_err(failed)?;
-        Ok(Self { peer, events })
+        Ok(Self { peer, inbox })
     }
 }
 
@@ -92,7 +110,7 @@ impl ViewerPeer {
     /// # Errors
     /// [`RelayError::Peer`] when no socket could be had.
     pub async fn new(addresses: &[SocketAddr]) -> Result<Self, RelayError> {
-        let (peer, events) = Peer::build(addresses, engine::downlink().map_err(failed)?).await?;
+        let (peer, inbox) = Peer::build(addresses, engine::downlink().map_err(failed)?).await?;
         let (ssrc, rtx_ssrc) = distinct_ssrcs();
         let coding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
@@ -107,7 +125,7 @@ impl ViewerPeer {
         let track = MediaStreamTrack::new(name(), name(), name(), RtpCodecKind::Video, vec![coding]);
         let track = Arc::new(TrackLocalStaticRTP::new(track));
         let sender = peer.connection.add_track(track.clone()).await.map_err(failed)?;
-        Ok(Self { peer, events, track, sender, ssrc })
+        Ok(Self { peer, inbox, track, sender, ssrc })
     }
 
     /// The track to the viewer, once an offer has been answered; `None` when the viewer wants no H.264.
@@ -123,7 +141,7 @@ impl Peer {
     async fn build(
         addresses: &[SocketAddr],
         (media_engine, registry): (MediaEngine, Registry),
-    ) -> Result<(Self, mpsc::Receiver<Event>), RelayError> {
+    ) -> Result<(Self, Inbox), RelayError> {
         let (events, received) = mpsc::channel(EVENTS_CAPACITY);
         let (state, watched) = watch::channel(State::New);
         let handler = Arc::new(Handler {
@@ -150,7 +168,7 @@ impl Peer {
             .build()
             .await
             .map_err(failed)?;
-        Ok((Self { connection: Arc::new(connection), handler, state: watched }, received))
+        Ok((Self { connection: Arc::new(connection), handler }, Inbox { events: received, state: watched }))
     }
 
     /// Answers an offer: the first, or a later one that renegotiates. The answer carries every candidate of ours.
@@ -186,6 +204,12 @@ impl Peer {
         self.connection.add_ice_candidate(init).await.map_err(|error| RelayError::Offer(error.to_string()))
     }
 
+    /// Whether the other end has negotiated data channels.
+    pub async fn has_data_channels(&self) -> bool {
+        let remote = self.connection.remote_description().await;
+        remote.is_some_and(|remote| remote.sdp.lines().any(|line| line.starts_with("m=application ")))
+    }
+
     /// Opens a data channel, ordered and reliable; [`Event::ChannelOpen`] follows when the other end has agreed.
     ///
     /// # Errors
@@ -196,9 +220,9 @@ impl Peer {
         Ok(())
     }
 
-    /// The newest state, and the ones that follow.
-    pub fn state(&self) -> watch::Receiver<State> {
-        self.state.clone()
+    /// How the connection is.
+    pub fn state(&self) -> State {
+        *self.handler.state.borrow()
     }
 
     /// Closes the connection and joins its tasks.
