@@ -107,9 +107,7 @@ pub fn h264() -> RTCRtpCodec {
 pub fn media_engine(h264_payload_type: u8) -> MediaEngine {
     let mut engine = MediaEngine::default();
     let mut register = |rtp_codec, payload_type| {
-        engine
-            .register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, RtpCodecKind::Video)
-            .expect("a codec");
+        engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, RtpCodecKind::Video).expect("a codec");
     };
     register(h264(), h264_payload_type);
     let apt = format!("apt={h264_payload_type}");
