@@ -4,6 +4,7 @@
 //! - Picture: [`video`]`::camera → encoder → pipeline → `[`rtc`]`::track → peer`
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 
+pub mod quiet;
 pub mod secret;
 
 pub mod config;
