@@ -192,7 +192,11 @@ fn what_is_out_of_place_is_ignored_and_harms_nothing() {
     let mut story = Story::begin();
     story.tell(Input::Start);
     story.tell(Input::SocketUp);
-    assert_eq!(story.message(Message::Answer(SDP.into())), [not_awaited.clone()], "an answer before the offer");
+    assert_eq!(
+        story.message(Message::Answer(SDP.into())),
+        std::slice::from_ref(&not_awaited),
+        "an answer before the offer"
+    );
     assert_eq!(story.message(Message::Offer(SDP.into())), [ignored("an offer while ours is open")]);
     assert_eq!(story.says(r#"{"type":"answer"}"#), [ignored("an answer without an SDP, and none was awaited")]);
     story.tell(Input::OfferMade(ONE, SDP.into()));
