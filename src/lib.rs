@@ -4,6 +4,7 @@
 //! - Picture: [`video`]`::camera → encoder → pipeline → `[`rtc`]`::track → peer`
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 
+pub mod quiet;
 pub mod secret;
 
 pub mod config;
@@ -19,3 +20,5 @@ pub mod drive;
 pub mod telemetry;
 
 pub mod hub;
+
+pub mod supervise;

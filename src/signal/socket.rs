@@ -86,6 +86,17 @@ pub enum CloseReason {
     Ours,
 }
 
+impl std::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Peer(how) => write!(f, "the server closed the socket: {how}"),
+            Self::Protocol(what) => write!(f, "the server broke the WebSocket protocol: {what}"),
+            Self::Stalled => f.write_str("the server has stopped reading"),
+            Self::Ours => f.write_str("closed by this end"),
+        }
+    }
+}
+
 /// What an open socket brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketEvent {
