@@ -119,7 +119,7 @@ impl ViewerPeer {
                 rtx: Some(RTCRtpRtxParameters { ssrc: rtx_ssrc }),
                 ..Default::default()
             },
-            codec: engine::h264(),
+            codec: crate::rtc::engine::h264(),
             ..Default::default()
         };
         let name = || "car".to_owned();
