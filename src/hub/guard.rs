@@ -153,7 +153,8 @@ impl TokenJudge {
 
 /// The token of `Authorization: Bearer …`, or of the subprotocol list.
 fn presented_token(headers: &HeaderMap) -> Option<Secret> {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let bearer = authorization.and_then(|value| value.strip_prefix("Bearer "));
     if let Some(token) = bearer {
         return Some(Secret::new(token.trim()));
     }

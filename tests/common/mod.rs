@@ -6,6 +6,7 @@
 pub mod chromium;
 pub mod encoder;
 pub mod lossy;
+pub mod page;
 pub mod peer;
 pub mod publisher;
 pub mod signal;

@@ -83,6 +83,20 @@ export class Stats {
   }
 }
 
+/** A message of the reference's form as words: topic, key, value, and whatever else it says. */
+const words = (text) => {
+  try {
+    return Object.entries(JSON.parse(text)).map(([topic, body]) => {
+      if (body === null || typeof body !== "object") return `${topic} ${JSON.stringify(body)}`;
+      const { key, value, ...rest } = body;
+      const shown = [value, ...Object.values(rest)].filter((part) => part !== undefined && part !== "");
+      return [topic, key, ...shown.map((part) => (typeof part === "string" ? part : JSON.stringify(part)))].join(" ");
+    }).join(", ");
+  } catch {
+    return text;
+  }
+};
+
 export class Log {
   constructor(panel) {
     this.panel = panel;
@@ -103,7 +117,7 @@ export class Log {
       const line = document.createElement("li");
       const time = document.createElement("time");
       time.textContent = timeOfDay(at);
-      line.append(time, text);
+      line.append(time, words(text));
       return line;
     }));
     this.waiting = [];

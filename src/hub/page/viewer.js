@@ -66,6 +66,7 @@ async function askForToken(token) {
   const dialog = $("token-dialog");
   if (dialog.open) return;
   $("token-input").value = "";
+  $("token-refused").hidden = !token.value;
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   token.value = $("token-input").value;
@@ -75,7 +76,9 @@ async function askForToken(token) {
 
 /** The live channels; null while the hub cannot be asked. */
 async function liveChannels(token) {
-  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
+  // A header takes bytes: those of the token's UTF-8.
+  const bytes = Array.from(new TextEncoder().encode(token.value), (byte) => String.fromCharCode(byte)).join("");
+  const headers = token.value ? { Authorization: `Bearer ${bytes}` } : {};
   try {
     const reply = await fetch("/channels", { headers, cache: "no-store" });
     if (reply.status === 401) {
@@ -148,7 +151,8 @@ function wireLink(token) {
     render();
   });
   link.addEventListener("metric", ({ detail }) => metric(detail));
-  frames.onframe = () => { if (!now.picture) { now.picture = true; render(); } };
+  // A last frame of the connection before is no picture of this one.
+  frames.onframe = () => { if (!now.picture && now.link.name === "connected") { now.picture = true; render(); } };
 }
 
 /** The old picture stays until the new one has something to show. */
@@ -259,10 +263,9 @@ function render() {
   renderLink();
   renderWheel();
   renderDrive();
-  const canDrive = now.wheel !== "taken" && link?.canSend;
-  for (const stick of [$("throttle-stick"), $("steering-stick")]) stick.hidden = !canDrive;
-  $("power").hidden = !canDrive;
-  $("keys").hidden = !canDrive;
+  const canDrive = now.wheel !== "taken" && Boolean(link?.canSend);
+  for (const id of ["throttle-stick", "steering-stick", "power", "keys"]) $(id).hidden = !canDrive;
+  $("stop").disabled = !link?.canSend;
 }
 
 function renderLink() {
@@ -294,14 +297,17 @@ function linkWords() {
   return ["good", "Live"];
 }
 
-const sentence = (text = "") => (text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "");
+function sentence(text = "") {
+  return text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "";
+}
 
 function renderWheel() {
   const words = {
     held: ["You drive", "Release the wheel"],
     free: ["The wheel is free", "Take the wheel"],
     taken: ["Someone else drives", null],
-  }[now.wheel] ?? ["No wheel yet", null];
+  }[now.wheel] ?? ["", null];
+  $("wheel").hidden = words[0] === "";
   $("wheel").dataset.state = now.wheel ?? "unknown";
   say($("wheel-text"), words[0]);
   $("wheel-button").hidden = words[1] === null;
