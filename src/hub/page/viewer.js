@@ -303,15 +303,18 @@ function sentence(text = "") {
 
 function renderWheel() {
   const words = {
-    held: ["You drive", "Release the wheel"],
-    free: ["The wheel is free", "Take the wheel"],
+    held: ["You drive", "Release", "Release the wheel"],
+    free: ["The wheel is free", "Take it", "Take the wheel"],
     taken: ["Someone else drives", null],
   }[now.wheel] ?? ["", null];
   $("wheel").hidden = words[0] === "";
   $("wheel").dataset.state = now.wheel ?? "unknown";
   say($("wheel-text"), words[0]);
   $("wheel-button").hidden = words[1] === null;
-  if (words[1]) say($("wheel-button"), words[1]);
+  if (words[1]) {
+    say($("wheel-button"), words[1]);
+    $("wheel-button").setAttribute("aria-label", words[2]);
+  }
 }
 
 function renderDrive() {
@@ -321,7 +324,8 @@ function renderDrive() {
   $("drive").hidden = !state;
   $("drive").dataset.state = state ?? "unknown";
   say($("drive-state"), words[state] ?? sentence(state ?? "").replace(/\.$/, ""));
-  say($("drive-cause"), state === "armed" ? "" : now.cause);
+  const says = words[state] ?? "";
+  say($("drive-cause"), state === "armed" || now.cause.toLowerCase() === says.toLowerCase() ? "" : now.cause);
   const clears = latched && now.wheel !== "taken" && Boolean(link?.canSend);
   $("clear").hidden = !clears;
   $("stop").classList.toggle("latched", latched);
