@@ -7,7 +7,8 @@ use std::time::Instant;
 use rtc::data_channel::RTCDataChannelInit;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
-use super::session::PeerId;
+use super::mailbox::Mailbox;
+use super::session::{PeerId, PeerState};
 use super::settings::{DeliveryLimit, Reliability};
 
 /// Label of the channel that carries telemetry out.
@@ -110,18 +111,21 @@ pub(crate) fn channel_init(reliability: Reliability) -> RTCDataChannelInit {
 }
 
 /// Reads `stream` until it closes. Always drained: SCTP's receive window is shared by all channels.
-pub(crate) async fn read_stream(peer: PeerId, channel: Arc<dyn DataChannel>, links: Arc<Links>) {
+///
+/// Its closing is how a peer's leaving is heard at once: the crate takes in the peer's SCTP abort and DTLS close-notify,
+/// but reports the connection as lost only when ICE times out seconds later. A car that cannot be driven needs a new
+/// session in any case.
+pub(crate) async fn read_stream(peer: PeerId, channel: Arc<dyn DataChannel>, links: Arc<Links>, mailbox: Arc<Mailbox>) {
     while let Some(event) = channel.poll().await {
         match event {
             DataChannelEvent::OnOpen => links.update(peer, |link| link.stream_open = true),
             DataChannelEvent::OnMessage(message) => links.message(peer, &message.data, arrival()),
-            DataChannelEvent::OnClosing | DataChannelEvent::OnClose => {
-                links.update(peer, |link| link.stream_open = false);
-            }
+            DataChannelEvent::OnClosing | DataChannelEvent::OnClose => break,
             _ => {}
         }
     }
     links.update(peer, |link| link.stream_open = false);
+    mailbox.state(peer, PeerState::Closed);
 }
 
 /// Drains `metric`: nothing is expected on it, but a full buffer would stall `stream` too.
