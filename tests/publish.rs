@@ -12,6 +12,7 @@ use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
 use rtcpub::rtc::relay::{Channel, Event, MediaPacket, PublisherPeer, State, Uplink};
+use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, IcePolicy, Reliability, RtcConfig};
 use rtcpub::signal::settings::{SignalConfig, Trickle};
 use rtcpub::signal::spider::Message;
@@ -53,11 +54,8 @@ impl ControlSink for Car {
     fn message(&self, message: &[u8], _arrived: Instant) {
         self.note(String::from_utf8_lossy(message).into_owned());
     }
-    fn link(&self, state: LinkState) {
-        self.note(format!("connected {} stream {}", state.connected, state.stream_open));
-    }
-    fn replaced(&self) {
-        self.note("replaced".into());
+    fn link(&self, peer: PeerId, state: LinkState) {
+        self.note(format!("peer {} connected {} stream {}", peer.0, state.connected, state.stream_open));
     }
 }
 
@@ -231,7 +229,7 @@ async fn picture_control_and_telemetry_arrive() {
 
         session.stream.send(r#"{"motion":{"key":"forward","value":3}}"#).await.unwrap();
         publisher.car.hears(r#"{"motion":{"key":"forward","value":3}}"#).await;
-        publisher.car.hears("connected true stream true").await;
+        publisher.car.hears("peer 1 connected true stream true").await;
         publisher.metrics.send(r#"{"speed":{"key":"maxSpeed","value":420}}"#.into()).await.unwrap();
         assert_eq!(session.metric().await, r#"{"speed":{"key":"maxSpeed","value":420}}"#);
         publisher.stop().await;
@@ -267,7 +265,7 @@ async fn a_lost_socket_keeps_the_picture_until_a_new_session_replaces_it() {
     within(publisher.status.wait_for(|status| status.sessions == 2 && status.publishing)).await.unwrap();
     within(async { while !matches!(old.inbox.next().await, Event::State(State::Gone)) {} }).await;
     let told = publisher.car.told.lock().unwrap().clone();
-    assert_eq!(told.iter().filter(|told| *told == "replaced").count(), 2, "{told:?}");
+    assert_eq!(told.iter().filter(|told| *told == "peer 1 connected false stream false").count(), 1, "{told:?}");
     publisher.stop().await;
 }
 
@@ -276,11 +274,11 @@ async fn the_car_hears_at_once_that_its_peer_has_gone() {
     let server = Server::start().await;
     let publisher = start(server.signal_config());
     let session = session(&server, false).await;
-    publisher.car.hears("connected true stream true").await;
+    publisher.car.hears("peer 1 connected true stream true").await;
     session.peer.peer.close().await;
     // The ICE timers alone would take seconds: the closing of the channel is what tells it.
-    publisher.car.hears("connected true stream false").await;
-    assert!(!publisher.car.told.lock().unwrap().iter().any(|told| told == "connected false stream true"));
+    publisher.car.hears("peer 1 connected true stream false").await;
+    assert!(!publisher.car.told.lock().unwrap().iter().any(|told| told == "peer 1 connected false stream true"));
     // And the session is made anew without waiting for them either.
     let (_next, _, _) = server.accept().await;
     publisher.stop().await;

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, IcePolicy, Reliability, RtcConfig};
 use rtcpub::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use rtcpub::video::units::{AccessUnitSender, access_unit_channel};
@@ -38,8 +39,7 @@ struct NoCar;
 
 impl ControlSink for NoCar {
     fn message(&self, _message: &[u8], _arrived: Instant) {}
-    fn link(&self, _state: LinkState) {}
-    fn replaced(&self) {}
+    fn link(&self, _peer: PeerId, _state: LinkState) {}
 }
 
 fn start(signal: SignalConfig) -> Publisher {
