@@ -4,6 +4,9 @@
 //! - Picture: [`video`]`::camera → encoder → pipeline → `[`rtc`]`::track → peer`
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 
+pub mod app;
+pub mod check;
+pub mod cli;
 pub mod exit;
 pub mod logging;
 
