@@ -1,3 +1,5 @@
 //! Control to motion: `command → gate → mixer → actuator`. Imports neither `rtc`, `video`, `signal`, tokio nor gstreamer.
 
+pub mod actuator;
+pub mod gate;
 pub mod settings;
