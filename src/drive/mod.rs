@@ -1,5 +1,6 @@
 //! Control to motion: `command → gate → mixer → actuator`. Imports neither `rtc`, `video`, `signal`, tokio nor gstreamer.
 
 pub mod actuator;
+pub mod command;
 pub mod gate;
 pub mod settings;
