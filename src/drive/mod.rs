@@ -3,4 +3,6 @@
 pub mod actuator;
 pub mod command;
 pub mod gate;
+mod mixer;
 pub mod settings;
+pub mod vehicle;
