@@ -3,6 +3,9 @@
 pub mod actuator;
 pub mod command;
 pub mod gate;
+pub mod link;
+pub mod max_speed;
 mod mixer;
 pub mod settings;
+pub mod simulated;
 pub mod vehicle;
