@@ -2,4 +2,5 @@
 
 pub mod actuator;
 pub mod gate;
+pub mod pca9685;
 pub mod settings;
