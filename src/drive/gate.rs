@@ -39,4 +39,14 @@ impl SafeDrive {
     pub fn is_motion(self) -> bool {
         self.throttle() != 0.0 || self.steering() != 0.0
     }
+
+    /// For tests of what comes behind the gate.
+    #[cfg(test)]
+    pub(super) const fn travel(throttle: f64, steering: f64) -> Self {
+        Self(Kind::Travel { throttle, steering })
+    }
+
+    /// For tests of what comes behind the gate.
+    #[cfg(test)]
+    pub(super) const BRAKE: Self = Self(Kind::Brake);
 }

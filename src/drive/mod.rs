@@ -1,6 +1,9 @@
 //! Control to motion: `command → gate → mixer → actuator`. Imports neither `rtc`, `video`, `signal`, tokio nor gstreamer.
 
 pub mod actuator;
+pub mod command;
 pub mod gate;
+mod mixer;
 pub mod pca9685;
 pub mod settings;
+pub mod vehicle;
