@@ -3,6 +3,7 @@
 pub mod actuator;
 pub mod command;
 pub mod gate;
+pub mod lap_sensor;
 mod mixer;
 pub mod pca9685;
 pub mod settings;
