@@ -1,6 +1,7 @@
 //! Control to motion: `command → gate → mixer → actuator`. Imports neither `rtc`, `video`, `signal`, tokio nor gstreamer.
 
 pub mod actuator;
+pub mod bridge;
 pub mod command;
 pub mod gate;
 pub mod lap_sensor;
