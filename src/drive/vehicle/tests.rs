@@ -38,7 +38,7 @@ impl Drive {
     }
 
     fn throttle(&mut self, throttle: f64) -> u16 {
-        self.vehicle.output(SafeDrive::travel(throttle, 0.0), self.now).pulses().throttle.ticks()
+        self.vehicle.output(SafeDrive::for_test(throttle, 0.0), self.now).pulses().throttle.ticks()
     }
 
     fn after(&mut self, milliseconds: u64) -> &mut Self {
@@ -149,7 +149,7 @@ fn phases_of_no_length_are_left_out() {
 
 #[test]
 fn the_gates_brake_is_a_brake_pulse_only_for_a_car_that_went_forward() {
-    let brake = |car: &mut Drive| car.vehicle.output(SafeDrive::BRAKE, car.now).pulses().throttle.ticks();
+    let brake = |car: &mut Drive| car.vehicle.output(SafeDrive::brake_for_test(), car.now).pulses().throttle.ticks();
     let mut car = Drive::new();
     assert_eq!(brake(&mut car), NEUTRAL);
     car.throttle(-0.5);
