@@ -7,12 +7,14 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::drive::actuator::Output;
+use crate::drive::command::MESSAGE_LIMIT;
+use crate::drive::gate::{State, StopCause};
 
 /// A line as it goes out, with its end; shared by all programs.
 pub(super) type Line = Arc<[u8]>;
 
-/// Longest line taken from a program, without its end: the limit of a `stream` message.
-pub(super) const LINE_LIMIT: usize = 4096;
+/// Longest line taken from a program, without its end: that of a `stream` message.
+pub(super) const LINE_LIMIT: usize = MESSAGE_LIMIT;
 
 /// Lines kept for a program that does not read. The next one disconnects it: what it would read then is past.
 pub(super) const OUTGOING_LINES: usize = 64;
@@ -61,8 +63,8 @@ pub(super) fn stream(message: &[u8]) -> Option<Line> {
 }
 
 /// `{"gate":{"state":…,"cause":…}}`.
-pub(super) fn gate(state: &str, cause: Option<&str>) -> Line {
-    line(&json!({ "gate": { "state": state, "cause": cause } }))
+pub(super) fn gate(state: State) -> Line {
+    line(&json!({ "gate": { "state": state.name(), "cause": state.cause().map(StopCause::name) } }))
 }
 
 /// `{"output":{…}}`, with the time in seconds of `CLOCK_MONOTONIC`.

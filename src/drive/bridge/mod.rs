@@ -4,7 +4,7 @@
 //! | line | when |
 //! |---|---|
 //! | `{"hello":{"protocol":1,"actuator":true,"neutral":{"throttle":375,"steering":399}}}` | first; `neutral` only where `actuator` is true |
-//! | `{"gate":{"state":"parked","cause":"silence"}}` | after `hello`, and at each transition of the gate; `cause` may be null |
+//! | `{"gate":{"state":"parked","cause":"deadline"}}` | after `hello`, and at each transition of the gate; by the names on `metric`, `cause` null when armed |
 //! | `{"stream":<message>}` | each JSON message of a viewer, as it came, whether or not the gate lets it through |
 //! | `{"output":{"throttle":0.5,"steering":-0.25,"brake":false,"pulses":{"throttle":420,"steering":379},"at":8123.25}}` | 50 times a second, with `actuator = "bridge"` only |
 //! | `{"error":"not JSON: …"}` | in answer to a line that was not taken |
@@ -50,6 +50,7 @@ use self::lines::Line;
 use self::server::Server;
 use self::socket::Listening;
 use super::actuator::{Actuator, ActuatorError, ActuatorFailure, Output};
+use super::gate::State;
 use super::settings::BridgeConfig;
 
 pub use self::lines::BridgeRequest;
@@ -150,9 +151,9 @@ impl BridgeHandle {
         }
     }
 
-    /// A transition of the gate: its state and cause by their names on `metric`. Kept for programs to come.
-    pub fn gate(&self, state: &str, cause: Option<&str>) {
-        let line = lines::gate(state, cause);
+    /// A transition of the gate. Kept for programs to come.
+    pub fn gate(&self, state: State) {
+        let line = lines::gate(state);
         self.0.tell(|inbox| {
             inbox.gate = Some(Arc::clone(&line));
             inbox.push(line);

@@ -136,6 +136,8 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
             let _ = program.tell(&[full], None);
             return Ok(());
         }
+        // Before the greeting: a program that has read it misses nothing that is said from then on.
+        self.shared.set_programs(self.programs.len() + 1);
         if program.tell(&self.shared.greeting(), None).is_ok() {
             self.programs.push(program);
         }

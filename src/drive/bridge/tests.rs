@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::lines::{self, Incoming, LINE_LIMIT, LineProblem, OUTGOING_LINES, Outgoing, TooSlow};
 use super::*;
 use crate::drive::actuator::Pulses;
-use crate::drive::gate::SafeDrive;
+use crate::drive::gate::{SafeDrive, StopCause};
 use crate::drive::settings::Pulse;
 
 #[expect(clippy::disallowed_methods, reason = "an output has a time")]
@@ -19,6 +19,8 @@ fn output(throttle: u16) -> Output {
     let pulses = Pulses { throttle: Pulse::new(throttle).unwrap(), steering: Pulse::new(399).unwrap() };
     Output::new(SafeDrive::NEUTRAL, pulses, Instant::now())
 }
+
+const PARKED: State = State::Parked { cause: StopCause::Deadline };
 
 fn line(text: &str) -> Line {
     text.as_bytes().into()
@@ -160,10 +162,10 @@ fn each_program_is_told_everything_and_a_late_one_where_the_gate_stands() {
     let running = running(None);
     let mut early = running.connect();
     assert_eq!(early.line(), Some(json!({"hello": {"protocol": 1, "actuator": false}})));
-    running.handle().gate("armed", None);
+    running.handle().gate(State::Armed);
     running.handle().stream(br#"{"motion":{"key":"left","value":2}}"#);
-    running.handle().gate("parked", Some("silence"));
-    let parked = json!({"gate": {"state": "parked", "cause": "silence"}});
+    running.handle().gate(PARKED);
+    let parked = json!({"gate": {"state": "parked", "cause": "deadline"}});
     assert_eq!(early.line(), Some(json!({"gate": {"state": "armed", "cause": null}})));
     assert_eq!(early.line(), Some(json!({"stream": {"motion": {"key": "left", "value": 2}}})));
     assert_eq!(early.line(), Some(parked.clone()));
@@ -210,8 +212,8 @@ fn one_program_too_many_is_told_so() {
 
     drop(programs.pop());
     // The place is free once the thread has seen the other leave, which it does before it accepts.
-    running.handle().gate("parked", None);
-    assert_eq!(programs[0].line(), Some(json!({"gate": {"state": "parked", "cause": null}})));
+    running.handle().gate(PARKED);
+    assert_eq!(programs[0].line(), Some(json!({"gate": {"state": "parked", "cause": "deadline"}})));
     assert!(running.connect().line().unwrap().get("hello").is_some());
 }
 
