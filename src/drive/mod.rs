@@ -2,8 +2,10 @@
 
 pub mod actuator;
 pub mod bridge;
+mod calibration_file;
 pub mod command;
 pub mod gate;
+pub mod import;
 pub mod lap_sensor;
 mod mixer;
 pub mod pca9685;
