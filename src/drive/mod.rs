@@ -8,6 +8,7 @@ pub mod gate;
 pub mod import;
 pub mod lap_sensor;
 mod mixer;
+pub mod park;
 pub mod pca9685;
 pub mod settings;
 pub mod vehicle;
