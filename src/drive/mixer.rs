@@ -61,7 +61,8 @@ const HAIR: f64 = 1e-9;
 fn forward(raw: &RawCalibration, max_speed: Pulse, fraction: f64) -> i32 {
     let zero = ticks(raw.forward_zero);
     let span = (ticks(max_speed) - zero).max(0);
-    zero + (fraction * f64::from(span) + HAIR).trunc() as i32
+    // Never beyond max_speed, even where the owner's ceiling lies below forward_zero.
+    (zero + (fraction * f64::from(span) + HAIR).trunc() as i32).min(ticks(max_speed))
 }
 
 /// `fraction` of `span` to the nearest tick, a half towards 0.

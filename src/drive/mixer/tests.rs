@@ -131,6 +131,7 @@ fn a_brake_pulse_is_never_below_full_reverse() {
 #[test]
 fn a_max_speed_the_owner_allows_beyond_throttle_max_is_reached() {
     assert_eq!(forward_steps(&straight(), 450, 20.0), 450);
+    assert_eq!(forward_steps(&straight(), 390, 20.0), 390, "nor is one below forward_zero exceeded");
 }
 
 /// A calibration that makes sense, with any number of steps.
