@@ -9,8 +9,10 @@
 
 use std::env;
 use std::fs;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::thread;
 
 use i2cdev::core::I2CDevice;
 use i2cdev::linux::LinuxI2CDevice;
@@ -96,6 +98,58 @@ impl Registers {
     pub(crate) fn prescale(&mut self) -> u8 {
         self.byte(0xFE)
     }
+}
+
+/// While it lives, every write of this process to the I2C bus fails as it does when nothing answers (`EREMOTEIO`).
+pub(crate) struct BrokenBus {
+    strace: Child,
+}
+
+impl BrokenBus {
+    /// Breaks the bus, by a debugger on this very process: the lab's own bus cannot fail while it is open.
+    pub(crate) fn new() -> Self {
+        let process = std::process::id().to_string();
+        let mut strace = Command::new("strace")
+            .args(["-f", "-p", &process, "-P", BUS, "-e", "trace=write", "-e", "inject=write:error=EREMOTEIO"])
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("strace is installed");
+        let mut said = BufReader::new(strace.stderr.take().expect("it is piped"));
+        let mut line = String::new();
+        said.read_line(&mut line).expect("strace says that it is attached");
+        assert!(line.contains("attached"), "{line}");
+        // It goes on to tell each write; somebody has to listen.
+        thread::spawn(move || io::copy(&mut said, &mut io::sink()));
+        Self { strace }
+    }
+}
+
+impl Drop for BrokenBus {
+    fn drop(&mut self) {
+        let strace = rustix::process::Pid::from_child(&self.strace);
+        rustix::process::kill_process(strace, rustix::process::Signal::INT).expect("strace runs");
+        self.strace.wait().expect("strace detaches");
+    }
+}
+
+/// Takes the I2C bus away, which works while nobody has it open.
+pub(crate) fn remove_bus() {
+    let removed = Command::new("rmmod").arg("i2c_stub").status().expect("kmod is installed");
+    assert!(removed.success() && !Path::new(BUS).exists(), "the bus is in use");
+}
+
+/// Brings the bus back, with a board that has just got its power.
+pub(crate) fn bring_bus_back() {
+    let cache = env::var_os("UML_CACHE").map_or_else(|| home().join(".cache/rtcpub-lab"), PathBuf::from);
+    let found = Command::new("find").arg(cache).args(["-name", "i2c-stub.ko*"]).output().expect("find is installed");
+    let module = String::from_utf8(found.stdout).expect("a path is text");
+    let module = module.lines().next().expect("the lab's modules are in its cache");
+    let loaded = Command::new("insmod").args([module, "chip_addr=0x40"]).status().expect("kmod is installed");
+    assert!(loaded.success(), "{module} does not load");
+}
+
+fn home() -> PathBuf {
+    env::var_os("HOME").map(PathBuf::from).expect("there is a home")
 }
 
 /// Pulls one of the lab's input lines (4 or 17) high or low from outside.
