@@ -10,7 +10,7 @@ use super::settings::{Calibration, MaxSpeedConfig, Pulse};
 
 pub use file::MaxSpeedFileError;
 pub(super) use file::load;
-pub(super) use keeper::Keeper;
+pub(super) use keeper::{Keeper, KeeperHandle};
 
 /// The highest forward pulse now, and what it may be.
 #[derive(Clone, Copy, Debug)]

@@ -61,6 +61,11 @@ impl Vehicle {
         self.max_speed
     }
 
+    /// Neutral for this car.
+    pub fn neutral(&self, at: Instant) -> Output {
+        Output::neutral(&self.config, at)
+    }
+
     /// The update that carries out `safe` at `now`.
     pub fn output(&mut self, safe: SafeDrive, now: Instant) -> Output {
         let thrust = self.thrust(safe, now);
@@ -88,7 +93,7 @@ impl Vehicle {
         } else if throttle < 0.0 {
             self.back(-throttle, now)
         } else {
-            self.neutral(now)
+            self.released(now)
         }
     }
 
@@ -111,7 +116,7 @@ impl Vehicle {
         }
     }
 
-    fn neutral(&mut self, now: Instant) -> Thrust {
+    fn released(&mut self, now: Instant) -> Thrust {
         match self.esc {
             Esc::Braking { .. } => self.esc = Esc::Forward,
             Esc::Settling { until } if until <= now => self.esc = Esc::Released,
@@ -122,7 +127,7 @@ impl Vehicle {
 
     /// The gate's brake: a low pulse brakes only an ESC that was told to go forward; any other would take it as reverse.
     fn brake(&mut self, now: Instant) -> Thrust {
-        if self.esc == Esc::Forward { Thrust::Brake } else { self.neutral(now) }
+        if self.esc == Esc::Forward { Thrust::Brake } else { self.released(now) }
     }
 }
 
