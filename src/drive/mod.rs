@@ -10,20 +10,30 @@
 //! | `link` | pure | which peers can drive |
 //! | `inbox` | edge | what others hand to the drive thread |
 //! | `thread`, `actuation`, `report` | thread | the loop, its hold on the actuator, what it tells |
-//! | `actuator`, `simulated` | trait, home | what moves a car |
+//! | `actuator` | trait | what moves a car; its homes: `pca9685`, `bridge`, `simulated` |
+//! | `bridge` | thread | the owner's own programs, over a Unix socket |
+//! | `lap_sensor` | thread | two GPIO lines → passes |
+//! | `park`, `import` | command | `rtcpub park`, `rtcpub import-calibration` |
+//! | `calibration_file` | disk | `[drive.calibration]` of a channel file |
 //!
 //! [`Drive`] owns the thread, [`DriveHandle`] talks to it from anywhere without ever waiting for it.
 
 mod actuation;
 pub mod actuator;
+pub mod bridge;
+mod calibration_file;
 pub mod command;
 mod control;
 pub mod event;
 pub mod gate;
+pub mod import;
 mod inbox;
+pub mod lap_sensor;
 pub mod link;
 pub mod max_speed;
 mod mixer;
+pub mod park;
+pub mod pca9685;
 mod report;
 pub mod settings;
 pub mod simulated;

@@ -2,8 +2,10 @@
 //! and a real browser.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own selection of these modules")]
 
+pub mod car;
 pub mod chromium;
 pub mod encoder;
+pub mod lab;
 pub mod peer;
 pub mod publisher;
 pub mod signal;
