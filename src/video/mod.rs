@@ -2,5 +2,11 @@
 //!
 //! [`pipeline`] is the only importer of gstreamer; [`camera`] and [`encoder`] are pure descriptions it runs.
 
-pub mod frame;
 pub mod settings;
+
+pub mod control;
+pub mod key_frames;
+
+pub mod frame;
+pub mod h264;
+pub mod units;
