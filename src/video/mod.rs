@@ -4,9 +4,14 @@
 
 pub mod settings;
 
+pub mod camera;
+pub mod encoder;
+
 pub mod control;
 pub mod key_frames;
 
 pub mod frame;
 pub mod h264;
 pub mod units;
+
+pub mod error;
