@@ -6,6 +6,7 @@ pub mod settings;
 
 pub mod camera;
 pub mod encoder;
+pub mod overlay;
 
 pub mod control;
 pub mod key_frames;
