@@ -7,6 +7,7 @@ pub mod settings;
 pub mod camera;
 pub mod encoder;
 pub mod overlay;
+pub mod pipeline;
 
 pub mod control;
 pub mod key_frames;
