@@ -44,6 +44,7 @@ impl KeyFrameRequests {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "any instant will do")]
 mod tests {
     use super::*;
 

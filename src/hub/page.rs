@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_policy_forbids_inline_code_so_the_page_has_none() {
-        let page = super::asset("/").expect("the page").content;
+        let page = asset("/").expect("the page").content;
         assert!(!page.contains("<style") && !page.contains("style=") && !page.contains("onclick="));
         let inline =
             page.split("<script").skip(1).any(|tag| !tag.split('>').next().is_some_and(|tag| tag.contains("src=")));

@@ -1,6 +1,7 @@
 //! One publisher's session: its socket, its peer connection, its track to all viewers, their commands to its `stream` channel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
@@ -14,13 +15,16 @@ use super::server::SessionContext;
 use super::signalling::{Request, Signalling};
 use crate::rtc::relay::{Channel, Event, MediaPacket, PublisherPeer, RelayError, State, Uplink};
 
-/// How long the picture of a publisher whose socket has dropped is kept, while it flows. It comes back with a new socket, and its
-/// new session takes over when its picture runs.
+/// How long the picture of a publisher whose socket has dropped is kept while it flows. The publisher comes back with a
+/// new socket, and that session takes over when its picture runs.
 const ORPHAN_GRACE: Duration = Duration::from_secs(60);
+/// A picture without a packet for this long no longer flows.
+const FLOW_CHECK: Duration = Duration::from_secs(2);
 
 /// Runs a publisher's session to its end.
 pub async fn run(mut signalling: Signalling, seat: PublisherSeat, context: &SessionContext) {
-    let mut session = Session { seat: Arc::new(seat), peer: None, parts: JoinSet::new(), orphaned: None };
+    let mut session =
+        Session { seat: Arc::new(seat), peer: None, parts: JoinSet::new(), packets: Arc::default(), orphan: None };
     let reason = session.run(&mut signalling, context).await;
     tracing::info!(channel = %session.seat.channel(), "publisher left: {reason}");
     signalling.dismiss();
@@ -35,8 +39,17 @@ struct Session {
     peer: Option<PublisherPeer>,
     /// The pumps of the track and of the `stream` channel; they end with the session.
     parts: JoinSet<()>,
-    /// Until when the picture is kept without a socket.
-    orphaned: Option<Instant>,
+    /// Packets received: whether the picture flows.
+    packets: Arc<AtomicU64>,
+    orphan: Option<Orphan>,
+}
+
+/// A publisher whose socket has dropped while its picture flows.
+#[derive(Clone, Copy)]
+struct Orphan {
+    until: Instant,
+    next_check: Instant,
+    packets_then: u64,
 }
 
 impl Session {
@@ -49,7 +62,11 @@ impl Session {
                 biased;
                 () = context.shutdown.cancelled() => return "the hub stops".to_owned(),
                 () = link.superseded() => return "another publisher has taken its place".to_owned(),
-                () = expiry(self.orphaned) => return "its socket did not come back".to_owned(),
+                () = expiry(self.orphan.map(|orphan| orphan.next_check)) => {
+                    if let Some(reason) = self.check_orphan() {
+                        return reason;
+                    }
+                }
                 event = next_event(self.peer.as_mut()) => match event {
                     Event::State(State::Connected) => self.seat.connected(),
                     Event::State(State::Gone) => return "its peer connection is gone".to_owned(),
@@ -83,10 +100,26 @@ impl Session {
                     return Some(reason);
                 }
                 tracing::info!(channel = %self.seat.channel(), "publisher's socket dropped ({reason}); its picture is kept");
-                self.orphaned = Some(now() + ORPHAN_GRACE);
+                let now = now();
+                let packets_then = self.packets.load(Ordering::Relaxed);
+                self.orphan = Some(Orphan { until: now + ORPHAN_GRACE, next_check: now + FLOW_CHECK, packets_then });
                 None
             }
         }
+    }
+
+    fn check_orphan(&mut self) -> Option<String> {
+        let orphan = self.orphan.as_mut()?;
+        let packets = self.packets.load(Ordering::Relaxed);
+        if packets == orphan.packets_then {
+            return Some("its socket has dropped and its picture does not flow".to_owned());
+        }
+        if now() >= orphan.until {
+            return Some("its socket did not come back".to_owned());
+        }
+        orphan.packets_then = packets;
+        orphan.next_check += FLOW_CHECK;
+        None
     }
 
     async fn answer(
@@ -112,7 +145,7 @@ impl Session {
             }
             Event::Message { label, text } if &*label == "metric" => self.seat.metric(text),
             Event::Track(track) => {
-                self.parts.spawn(forward_track(track, self.seat.clone()));
+                self.parts.spawn(forward_track(track, self.seat.clone(), self.packets.clone()));
             }
             Event::ChannelOpen(_) | Event::Message { .. } | Event::State(_) => {}
         }
@@ -120,7 +153,7 @@ impl Session {
 }
 
 /// Passes the publisher's packets on to all viewers, and their wishes for a key frame back.
-async fn forward_track(track: Uplink, seat: Arc<PublisherSeat>) {
+async fn forward_track(track: Uplink, seat: Arc<PublisherSeat>, packets: Arc<AtomicU64>) {
     let link = seat.link().clone();
     let mut requests = KeyFrameRequests::default();
     let mut numbers = SequenceWindow::default();
@@ -136,6 +169,7 @@ async fn forward_track(track: Uplink, seat: Arc<PublisherSeat>) {
             biased;
             packet = track.receive() => {
                 let Some(packet) = packet else { return };
+                packets.fetch_add(1, Ordering::Relaxed);
                 let Some(packet) = number(packet, &mut numbers, &seat) else { continue };
                 if packet.entry.is_some() {
                     requests.arrived();

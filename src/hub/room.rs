@@ -84,7 +84,7 @@ struct Waiting {
 pub struct Room {
     live: Option<PublisherId>,
     waiting: Option<Waiting>,
-    /// Viewers, each with the stamp of its last message.
+    /// Viewers, each with the last stamp it gave.
     viewers: BTreeMap<ViewerId, Stamp>,
     holder: Option<ViewerId>,
 }
@@ -173,7 +173,7 @@ impl Room {
     /// It sent something on `stream`.
     pub fn viewer_sent(&mut self, id: ViewerId, message: StreamMessage) -> Vec<Effect> {
         let Some(stamp) = self.viewers.get_mut(&id) else { return Vec::new() };
-        *stamp = message.stamp.clone();
+        stamp.go_on_with(&message.stamp);
         match message.kind {
             Kind::Wheel(WheelRequest::Take) => self.take_wheel(id),
             Kind::Wheel(WheelRequest::Release) => return self.release_wheel(id),

@@ -67,7 +67,9 @@ fn the_car_is_stopped_in_the_drivers_name_when_the_driver_leaves() {
 #[test]
 fn a_released_wheel_is_free_and_stops_the_car() {
     let mut room = room_with(&[ANN, BEN]);
-    assert_eq!(controls(room.viewer_sent(ANN, message(RELEASE))).len(), 2);
+    room.viewer_sent(ANN, forward(5, 6, "ann"));
+    let stop = controls(room.viewer_sent(ANN, message(RELEASE)));
+    assert_eq!(stop[0], r#"{"motion":{"key":"forward","value":0},"seq":7,"session":"ann"}"#, "in the driver's name");
     assert_eq!(room.view(ANN).wheel, WheelState::Free);
     assert_eq!(room.viewer_sent(ANN, message(RELEASE)), [], "nothing left to release");
     assert_eq!(room.viewer_sent(BEN, message(TAKE)), []);

@@ -124,18 +124,35 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 async fn connection(server: Arc<Server>, stream: TcpStream, arrival: Arrival, _permit: OwnedSemaphorePermit) {
     // Signalling frames are small and latency matters more than the number of packets.
     let _ = stream.set_nodelay(true);
-    match arrival.scheme {
-        Scheme::Http => http_connection(&server, stream, arrival).await,
-        Scheme::Https => match tokio::time::timeout(TLS_TIMEOUT, server.tls.accept(stream)).await {
-            Ok(Ok(stream)) => http_connection(&server, stream, arrival).await,
-            // Browsers try a connection and drop it while their user looks at the warning.
-            Ok(Err(error)) => tracing::debug!("TLS with {}: {error}", arrival.peer),
-            Err(_) => tracing::debug!("TLS with {}: no handshake within {TLS_TIMEOUT:?}", arrival.peer),
-        },
+    // A session says goodbye when the hub stops; a connection that is not one yet is just dropped.
+    let granted = tokio::select! {
+        granted = requests(&server, stream, arrival) => granted,
+        () = server.context.shutdown.cancelled() => None,
+    };
+    if let Some((upgrade, grant)) = granted {
+        session(&server, upgrade, grant).await;
     }
 }
 
-async fn http_connection<S>(server: &Arc<Server>, stream: S, arrival: Arrival)
+/// Serves a connection's requests until it ends, or becomes a socket.
+async fn requests(server: &Server, stream: TcpStream, arrival: Arrival) -> Option<(OnUpgrade, Grant)> {
+    match arrival.scheme {
+        Scheme::Http => http_requests(server, stream, arrival).await,
+        Scheme::Https => {
+            let handshake = tokio::time::timeout(TLS_TIMEOUT, server.tls.accept(stream)).await;
+            // Browsers try a connection and drop it while their user looks at the warning.
+            let reason = match handshake {
+                Ok(Ok(stream)) => return http_requests(server, stream, arrival).await,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no handshake within {TLS_TIMEOUT:?}"),
+            };
+            tracing::debug!("TLS with {}: {reason}", arrival.peer);
+            None
+        }
+    }
+}
+
+async fn http_requests<S>(server: &Server, stream: S, arrival: Arrival) -> Option<(OnUpgrade, Grant)>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -159,17 +176,10 @@ where
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
-    let served = tokio::select! {
-        served = http => served,
-        () = server.context.shutdown.cancelled() => return,
-    };
-    if let Err(error) = served {
+    if let Err(error) = http.await {
         tracing::debug!("HTTP with {}: {error}", arrival.peer);
     }
-    let granted = granted.into_inner().unwrap_or_else(PoisonError::into_inner);
-    if let Some((upgrade, grant)) = granted {
-        session(server, upgrade, grant).await;
-    }
+    granted.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The connection's life after its upgrade; in the same task, so that it is joined with it.

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::clock::now;
 use super::room::View;
+use crate::quiet::Quiet;
 use crate::rtc::relay::{Peer, RelayError};
 use crate::signal::socket::{CloseReason, Socket, SocketEvent};
 use crate::signal::spider::{CandidateInit, Incoming, Message};
@@ -18,8 +19,6 @@ const SILENCE_TIMEOUT: Duration = Duration::from_secs(90);
 const OFFER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Candidates kept until the offer is there. Full: further ones are dropped; a peer has a handful.
 const EARLY_CANDIDATES: usize = 64;
-/// Frames of junk that are logged; the rest of a socket's life is counted only.
-const LOGGED_JUNK: u64 = 5;
 
 /// What the other end wants.
 #[derive(Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ pub struct Signalling {
     offer_by: Option<Instant>,
     early: Vec<CandidateInit>,
     trickle: Trickle,
-    junk: u64,
+    junk: Quiet,
 }
 
 impl Signalling {
@@ -63,7 +62,7 @@ impl Signalling {
             offer_by: Some(now + OFFER_TIMEOUT),
             early: Vec::new(),
             trickle: Trickle::default(),
-            junk: 0,
+            junk: Quiet::default(),
         }
     }
 
@@ -184,10 +183,8 @@ impl Signalling {
     }
 
     fn note_junk(&mut self, what: &str) -> Option<Request> {
-        self.junk += 1;
-        if self.junk <= LOGGED_JUNK {
-            let last = if self.junk == LOGGED_JUNK { " (the last of this socket that is logged)" } else { "" };
-            tracing::debug!("ignored a signalling message: {what}{last}");
+        if let Some(left_out) = self.junk.admit(now().into_std()) {
+            tracing::debug!(left_out, "ignored a signalling message: {what}");
         }
         None
     }

@@ -106,6 +106,13 @@ impl StreamMessage {
 }
 
 impl Stamp {
+    /// Takes over what a newer message says of its sender; one that says nothing changes nothing.
+    pub fn go_on_with(&mut self, newer: &Self) {
+        if newer.session.is_some() || newer.seq.is_some() {
+            self.clone_from(newer);
+        }
+    }
+
     fn of(fields: &Map<String, Value>) -> Self {
         let session = fields.get("session").and_then(Value::as_str);
         let session = session.filter(|session| session.chars().count() <= MAX_SESSION_CHARS).map(str::to_owned);

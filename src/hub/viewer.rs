@@ -15,14 +15,13 @@ use super::room::View;
 use super::server::SessionContext;
 use super::signalling::{Request, Signalling};
 use super::stream_message::StreamMessage;
+use crate::quiet::Quiet;
 use crate::rtc::relay::{Channel, Downlink, Event, MediaPacket, RelayError, SendError, State, ViewerPeer};
 
 /// A connected viewer that has opened a data channel of its own to have SCTP, but not these, gets them from us after this long.
 const CHANNEL_GRACE: Duration = Duration::from_secs(1);
 /// A viewer still without a picture after this long, while packets flow, asks again: it missed the start of the last key frame.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(1);
-/// Messages on `stream` that make no sense and are logged; the rest of a session's life is counted only.
-const LOGGED_JUNK: u64 = 5;
 
 /// Runs a viewer's session to its end.
 pub async fn run(mut signalling: Signalling, seat: ViewerSeat, inbox: ViewerInbox, context: &SessionContext) {
@@ -33,7 +32,7 @@ pub async fn run(mut signalling: Signalling, seat: ViewerSeat, inbox: ViewerInbo
         picture: JoinSet::new(),
         channels: DataChannels::default(),
         open_channels_at: None,
-        junk: 0,
+        junk: Quiet::default(),
     };
     let reason = session.run(&mut signalling, inbox, context).await;
     tracing::debug!("viewer left: {reason}");
@@ -57,7 +56,7 @@ struct Session {
     channels: DataChannels,
     /// When to open the data channels that the viewer has not.
     open_channels_at: Option<Instant>,
-    junk: u64,
+    junk: Quiet,
 }
 
 #[derive(Default)]
@@ -188,9 +187,8 @@ impl Session {
         match StreamMessage::parse(text) {
             Ok(message) => self.seat.sent(message),
             Err(error) => {
-                self.junk += 1;
-                if self.junk <= LOGGED_JUNK {
-                    tracing::debug!("ignored a viewer's message on stream: {error}");
+                if let Some(left_out) = self.junk.admit(now().into_std()) {
+                    tracing::debug!(left_out, "ignored a viewer's message on stream: {error}");
                 }
             }
         }

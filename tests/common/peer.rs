@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX, MediaEngine};
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -99,7 +99,9 @@ pub fn h264() -> RTCRtpCodec {
         clock_rate: 90_000,
         channels: 0,
         sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
-        rtcp_feedback: Vec::new(),
+        rtcp_feedback: [("nack", ""), ("nack", "pli"), ("ccm", "fir")]
+            .map(|(typ, parameter)| RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() })
+            .to_vec(),
     }
 }
 
@@ -111,7 +113,8 @@ pub fn media_engine(h264_payload_type: u8) -> MediaEngine {
     };
     register(h264(), h264_payload_type);
     let apt = format!("apt={h264_payload_type}");
-    let rtx = RTCRtpCodec { mime_type: MIME_TYPE_RTX.to_owned(), sdp_fmtp_line: apt, ..h264() };
+    let rtx =
+        RTCRtpCodec { mime_type: MIME_TYPE_RTX.to_owned(), sdp_fmtp_line: apt, rtcp_feedback: Vec::new(), ..h264() };
     register(rtx, h264_payload_type + 1);
     engine
 }

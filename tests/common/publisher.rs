@@ -1,13 +1,10 @@
 //! A car: a publisher with real H.264 and both data channels.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use rtc::interceptor::{
-    Attribute, Interceptor, NackResponderBuilder, Packet, Registry, Slot, StreamInfo, TaggedPacket,
-};
+use rtc::interceptor::{NackResponderBuilder, Registry, Slot};
 use rtc::media::Sample;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::interceptor_registry::configure_twcc_sender_only;
@@ -15,8 +12,6 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use webrtc::data_channel::DataChannel;
@@ -24,6 +19,7 @@ use webrtc::media_stream::track_local::static_sample::TrackLocalStaticSample;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 
 use super::encoder::{Encoder, FRAME};
+use super::lossy::{LossCounts, Lossy};
 use super::peer::{Event, Peer, Trickle, h264, media_engine};
 use super::signal::Signal;
 use super::{TestHub, within};
@@ -59,8 +55,7 @@ pub struct Publisher {
 #[derive(Default)]
 pub struct Counts {
     pub key_frame_requests: AtomicU64,
-    pub lost: AtomicU64,
-    pub repeated: AtomicU64,
+    pub loss: Arc<LossCounts>,
 }
 
 impl Publisher {
@@ -78,9 +73,9 @@ impl Publisher {
         let counts = Arc::new(Counts::default());
         let mut engine = media_engine(PAYLOAD_TYPE);
         let registry = Registry::new()
-            .with(Slot::from(500), Wire { counts: counts.clone(), lose_every: setup.lose_every, ..Default::default() })
+            .with(Slot::from(500), Lossy::outbound(setup.lose_every, counts.loss.clone()))
             .with(Slot::NackResponder, NackResponderBuilder::new().build())
-            .with(Slot::from(14_000), Wire { to_application: true, ..Default::default() });
+            .with(Slot::from(14_000), Lossy::rtcp_to_application());
         // Header extensions of our own must not reach the viewers.
         let registry = configure_twcc_sender_only(registry, &mut engine).expect("TWCC");
         let mut peer = Peer::new(engine, registry).await;
@@ -171,64 +166,4 @@ async fn run(track: Arc<TrackLocalStaticSample>, mut encoder: Encoder, counts: A
         }
     }
     listening.abort();
-}
-
-/// At the wire: loses packets and counts repetitions. Before the application: lets RTCP through.
-#[derive(Default)]
-struct Wire {
-    counts: Arc<Counts>,
-    lose_every: Option<u64>,
-    sent: u64,
-    to_application: bool,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
-}
-
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Wire {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, mut msg: TaggedPacket) -> Result<(), Error> {
-        if self.to_application && matches!(msg.message.packet, Packet::Rtcp(_)) {
-            msg.message.add(Attribute::DeliverToApplication);
-        }
-        self.read.push_back(msg);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, msg: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtp(packet) = &msg.message.packet
-            && let Some(every) = self.lose_every
-        {
-            if packet.header.ssrc == SSRC + 1 {
-                self.counts.repeated.fetch_add(1, Ordering::Relaxed);
-            } else {
-                self.sent += 1;
-                if self.sent.is_multiple_of(every) {
-                    self.counts.lost.fetch_add(1, Ordering::Relaxed);
-                    return Ok(());
-                }
-            }
-        }
-        self.write.push_back(msg);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for Wire {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }

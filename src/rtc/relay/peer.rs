@@ -7,6 +7,7 @@ use std::time::Duration;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
 use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
@@ -118,7 +119,7 @@ impl ViewerPeer {
                 rtx: Some(RTCRtpRtxParameters { ssrc: rtx_ssrc }),
                 ..Default::default()
             },
-            codec: engine::h264(),
+            codec: crate::rtc::engine::h264(),
             ..Default::default()
         };
         let name = || "car".to_owned();
@@ -156,6 +157,8 @@ impl Peer {
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
+            // As DTLS client the library would send its first flight, and SCTP's first chunk, only with its next ICE tick: 200 ms each.
+            .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
             .build();
         let connection = PeerConnectionBuilder::new()
