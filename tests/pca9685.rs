@@ -1,5 +1,7 @@
 //! The PCA9685 on a real kernel I2C bus: what stands in its registers.
 
+#![allow(clippy::print_stdout, reason = "the process that is killed tells the test when it drives")]
+
 mod common;
 
 use std::env;
@@ -62,8 +64,9 @@ fn whatever_the_board_held_a_start_ends_at_neutral() {
     for held in table {
         let (mode1, prescale, [low, high]) = held;
         let mut registers = Registers::open();
-        [(0x00, mode1), (0xFE, prescale), (0x08, low), (0x09, high)]
-            .map(|(register, byte)| registers.set(register, byte));
+        for (register, byte) in [(0x00, mode1), (0xFE, prescale), (0x08, low), (0x09, high)] {
+            registers.set(register, byte);
+        }
         car::start(&mut *actuator(&car::board()));
         assert_eq!(registers.pulses(), NEUTRAL, "after {held:02x?}");
         assert_eq!((registers.byte(0x00), registers.prescale()), RUNNING, "after {held:02x?}");

@@ -258,7 +258,8 @@ fn an_update_is_one_transaction_when_the_channels_are_neighbours() {
 
 #[test]
 fn settings_that_no_board_could_follow_are_refused_by_name() {
-    let table: [(&str, fn(&mut Pca9685Config)); 4] = [
+    type Spoil = fn(&mut Pca9685Config);
+    let table: [(&str, Spoil); 4] = [
         ("frequency_hz", |config| config.frequency_hz = 5000),
         ("throttle_channel", |config| config.throttle_channel = 16),
         ("steering_channel", |config| config.steering_channel = 200),
