@@ -74,8 +74,8 @@ pub async fn frames_decoded(browser: &mut Chromium, page: &Page) -> u64 {
     browser.evaluate(page, script).await.as_u64().expect("a count")
 }
 
-/// Milliseconds from the page's start, from the socket's being asked for the peer connection, and from its being up, to the
-/// first picture.
+/// Milliseconds from the page's start, from the socket's being asked for the peer connection, and from its being up, to
+/// the first picture.
 pub async fn time_to_picture(browser: &mut Chromium, page: &Page) -> [f64; 3] {
     browser.wait_for(page, "window.firstPictureAt").await;
     let script =

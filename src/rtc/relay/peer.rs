@@ -152,12 +152,14 @@ impl Peer {
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
         });
-        // Browsers hide their addresses behind names that only multicast resolves. Our own addresses are in the clear and reachable,
-        // so a browser's checks arrive, and the address they come from is learnt (RFC 8445 §7.3.1.3): nothing to resolve.
+        // Browsers hide their addresses behind names that only multicast resolves. Our own addresses are in the clear
+        // and reachable, so a browser's checks arrive, and the address they come from is learnt (RFC 8445 §7.3.1.3):
+        // nothing to resolve.
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
-            // As DTLS client the library would send its first flight, and SCTP's first chunk, only with its next ICE tick: 200 ms each.
+            // As DTLS client the library would send its first flight, and SCTP's first chunk, only with its next ICE
+            // tick: 200 ms each.
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
             .build();
