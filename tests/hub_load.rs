@@ -8,6 +8,8 @@ mod common;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use common::publisher::{self, Publisher};
@@ -87,19 +89,22 @@ async fn every_viewer_gets_every_packet_at_a_small_price() {
     let setup = publisher::Setup { width: 1280, height: 720, kbps: 1500, ..Default::default() };
     let publisher = Publisher::publish(signal, setup).await;
     let mut viewers = Vec::new();
+    let bytes = Arc::new(AtomicU64::new(0));
     for count in counts.split(',').map(|count| count.parse::<usize>().expect("a number")) {
         while viewers.len() < count {
             let mut viewer = Viewer::join_at(hub.plain, CHANNEL, viewer::Setup::default()).await;
             viewer.packet().await;
-            viewers.push(tokio::spawn(count_packets(viewer)));
+            viewers.push(tokio::spawn(count_packets(viewer, bytes.clone())));
         }
         // The joining itself is not what is measured.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let (start, cpu) = (Instant::now(), hub.cpu());
+        let (start, cpu, before) = (Instant::now(), hub.cpu(), bytes.load(Ordering::Relaxed));
         tokio::time::sleep(Duration::from_secs(if measures { 20 } else { 3 })).await;
-        let load = (hub.cpu() - cpu) / start.elapsed().as_secs_f64();
+        let seconds = start.elapsed().as_secs_f64();
+        let load = (hub.cpu() - cpu) / seconds;
+        let kbps = (bytes.load(Ordering::Relaxed) - before) as f64 * 0.008 / seconds / count as f64;
         println!(
-            "{count:3} viewers: {:6.2} % of a core, {:5.2} % a viewer, peak {} MiB",
+            "{count:3} viewers of {kbps:.0} kbit/s: {:6.2} % of a core, {:5.2} % a viewer, peak {} MiB",
             100.0 * load,
             100.0 * load / count as f64,
             hub.resident_kib() / 1024
@@ -117,11 +122,12 @@ async fn every_viewer_gets_every_packet_at_a_small_price() {
 }
 
 /// Receives until the picture stops; how many packets came, and how many numbers between them did not.
-async fn count_packets(mut viewer: Viewer) -> (u64, u64) {
+async fn count_packets(mut viewer: Viewer, bytes: Arc<AtomicU64>) -> (u64, u64) {
     let first = viewer.packet().await.header.sequence_number;
     let (mut received, mut newest) = (1_u64, 0_u64);
     while let Ok(packet) = tokio::time::timeout(Duration::from_secs(1), viewer.packet()).await {
         received += 1;
+        bytes.fetch_add(packet.payload.len() as u64, Ordering::Relaxed);
         let ahead = packet.header.sequence_number.wrapping_sub(first.wrapping_add(newest as u16)) as i16;
         newest = newest.max(newest.saturating_add_signed(ahead.into()));
     }
