@@ -62,8 +62,9 @@ fn whatever_the_board_held_a_start_ends_at_neutral() {
     for held in table {
         let (mode1, prescale, [low, high]) = held;
         let mut registers = Registers::open();
-        [(0x00, mode1), (0xFE, prescale), (0x08, low), (0x09, high)]
-            .map(|(register, byte)| registers.set(register, byte));
+        for (register, byte) in [(0x00, mode1), (0xFE, prescale), (0x08, low), (0x09, high)] {
+            registers.set(register, byte);
+        }
         car::start(&mut *actuator(&car::board()));
         assert_eq!(registers.pulses(), NEUTRAL, "after {held:02x?}");
         assert_eq!((registers.byte(0x00), registers.prescale()), RUNNING, "after {held:02x?}");
@@ -206,6 +207,7 @@ fn victim(test: &str) -> Child {
     victim
 }
 
+#[expect(clippy::print_stdout, reason = "the word that the test waits for")]
 fn drive_until_killed() -> ! {
     let mut actuator = actuator(&car::board());
     car::start(&mut *actuator);

@@ -243,7 +243,8 @@ fn an_update_is_one_transaction_when_the_channels_are_neighbours() {
         throttle: Channel::new(throttle).unwrap(),
         steering: Channel::new(steering).unwrap(),
     };
-    let table: [(u8, u8, &[&[u8]]); 4] = [
+    type Bytes = &'static [&'static [u8]];
+    let table: [(u8, u8, Bytes); 4] = [
         (0, 1, &[&[0x06, 0, 0, 0xB8, 0x01, 0, 0, 0x3F, 0x01]]),
         (8, 7, &[&[0x22, 0, 0, 0x3F, 0x01, 0, 0, 0xB8, 0x01]]),
         (14, 15, &[&[0x3E, 0, 0, 0xB8, 0x01, 0, 0, 0x3F, 0x01]]),
