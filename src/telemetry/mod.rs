@@ -1,1 +1,3 @@
 //! What goes out on the `metric` channel.
+
+pub mod host;
