@@ -202,6 +202,9 @@ pub struct ImportArgs {
     /// Folder in which channel files are made [default: /etc/rtcpub, or $RTCPUB_CONFIG_DIR]
     #[arg(long, value_name = "DIR")]
     pub into: Option<PathBuf>,
+    /// Replace the calibration of channel files that are there already, and keep the rest of them
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// Prints the completions for a shell.

@@ -63,10 +63,13 @@ impl LogFilter {
         let libraries = if matches!(ours, "off" | "error") { ours } else { "warn" };
         // A directive matches by prefix, and the longest wins: `rtcpub` must be named or `rtc=…` would decide about it.
         let named: Vec<_> = self.text.split(',').filter(|item| !LEVELS.contains(item)).collect();
-        let directives = [libraries, &format!("rtcpub={ours}"), &named.join(",")].join(",");
+        let directives = [libraries, NOISY, &format!("rtcpub={ours}"), &named.join(",")].join(",");
         EnvFilter::builder().with_regex(false).parse(directives)
     }
 }
+
+/// Libraries that warn of what is no fault: a check before there are candidates, a client without a server name.
+const NOISY: &str = "rtc_ice=error,rtc_dtls=error";
 
 /// Changes the filter of the running process.
 #[derive(Clone, Debug)]

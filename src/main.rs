@@ -46,7 +46,7 @@ fn perform(command: Command) -> Result<()> {
         Command::PrintConfig(args) => print(&config::show(&load(&args)?.effective)),
         Command::Park(args) => app::park(&args.file(&config_dir()), args.settings()),
         Command::Calibrate(args) => app::calibrate(&args.file(&config_dir()), args.settings()),
-        Command::ImportCalibration(args) => app::import_calibration(&args),
+        Command::ImportCalibration(args) => app::import_calibration(&args, &config_dir()),
         Command::Completions { shell } => print_by(|out| cli::completions(shell, out)),
         Command::Man { dir: None } => print_by(cli::man_page),
         Command::Man { dir: Some(dir) } => {

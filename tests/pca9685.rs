@@ -1,5 +1,7 @@
 //! The PCA9685 on a real kernel I2C bus: what stands in its registers.
 
+#![allow(clippy::print_stdout, reason = "the process that is killed tells the test when it drives")]
+
 mod common;
 
 use std::env;

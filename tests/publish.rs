@@ -1,6 +1,8 @@
 //! The publisher to a real peer: TLS, SDP, ICE, DTLS-SRTP and SCTP on loopback. What is sent arrives, what is said is
 //! heard, and a lost socket does not cost the picture.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod spider;
 
 use std::sync::atomic::{AtomicUsize, Ordering};

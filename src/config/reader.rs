@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A number within `range`.
-    pub(super) fn decimal(&mut self, key: &str, range: RangeInclusive<f32>, default: f32) -> Read<f32> {
+    pub(super) fn decimal(&mut self, key: &str, range: RangeInclusive<f64>, default: f64) -> Read<f64> {
         let given = self.decimal_if_given(key, range)?;
         Ok(given.unwrap_or_else(|| {
             self.settle(key, Shown::Plain(format!("{default:?}")), Origin::Default);
@@ -100,12 +100,10 @@ impl<'a> Reader<'a> {
     }
 
     /// A number within `range`, or nothing.
-    pub(super) fn decimal_if_given(&mut self, key: &str, range: RangeInclusive<f32>) -> Read<Option<f32>> {
+    pub(super) fn decimal_if_given(&mut self, key: &str, range: RangeInclusive<f64>) -> Read<Option<f64>> {
         let Some(ValueKind::Float(found)) = self.ask(key, Kind::Decimal)? else { return Ok(None) };
-        #[expect(clippy::cast_possible_truncation, reason = "what overflows becomes infinite and is out of range")]
-        let found = *found as f32;
-        if range.contains(&found) {
-            return Ok(Some(found));
+        if range.contains(found) {
+            return Ok(Some(*found));
         }
         Err(self.problem(key, format!("must be a number from {} to {}", range.start(), range.end())))
     }

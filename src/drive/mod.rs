@@ -59,6 +59,8 @@ use report::Reports;
 use settings::DriveConfig;
 use thread::DriveThread;
 
+/// Name of the drive's own thread.
+pub const THREAD_NAME: &str = "drive";
 /// How long a [`Drive`] that is dropped, rather than shut down, is waited for.
 const DROP_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -129,7 +131,7 @@ impl Drive {
         })?;
         let (actuation, reports) = (Actuation::new(actuator, now), Reports::new(events, now));
         let thread = DriveThread::new(Arc::clone(&inbox), control, actuation, keeper.handle(), reports);
-        match std::thread::Builder::new().name("drive".into()).spawn(|| thread.main()) {
+        match std::thread::Builder::new().name(THREAD_NAME.into()).spawn(|| thread.main()) {
             Ok(drive) => Ok(Self { handle: DriveHandle { inbox }, threads: Some(Threads { drive, keeper }) }),
             Err(error) => {
                 keeper.shutdown(DROP_DEADLINE);

@@ -1,5 +1,22 @@
 //! What the board says of itself, read out of `/proc` and `/sys` texts. Pure: [`super::probe`] reads the files.
 
+/// The board at one moment; `None` for what it does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct HostReading {
+    /// Share of all processors in use since the last reading, 0 … 1.
+    pub cpu_load: Option<f64>,
+    /// Share of memory not available to a new program, 0 … 1.
+    pub memory_used: Option<f64>,
+    /// Free space on the root file system, in megabytes.
+    pub disk_free_mb: Option<f64>,
+    /// The hottest thermal zone, in degrees Celsius.
+    pub temperature_c: Option<f64>,
+    /// Signal of the first wireless interface, in dBm.
+    pub wifi_dbm: Option<f64>,
+    /// The Raspberry Pi's "now" flags: under-voltage, capped, throttled, soft limit.
+    pub throttled: Option<u32>,
+}
+
 /// Jiffies of all processors together, from the first line of `/proc/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CpuTimes {

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::host::HostReading;
 use crate::drive::event::{DriveEvent, DriveSnapshot};
 use crate::drive::gate::State;
+use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
 
 /// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
@@ -74,6 +75,11 @@ pub fn video(now: &VideoStats, before: &VideoStats, seconds: f64) -> Vec<String>
     ]
 }
 
+/// The simulated car: `speed_mps`, `heading_deg`.
+pub fn simulated(car: &CarState) -> Vec<String> {
+    vec![metric("car", "speed_mps", rounded(car.speed)), metric("car", "heading_deg", rounded(car.heading))]
+}
+
 /// The board: `cpu_load` and `memory_used` (0 … 1), `disk_free_mb`, `temperature_c`, `wifi_dbm`, `throttled` (flags);
 /// what the board does not tell is left out.
 pub fn host(reading: &HostReading) -> Vec<String> {
@@ -90,7 +96,8 @@ pub fn host(reading: &HostReading) -> Vec<String> {
 
 /// This process: `rss_kib`, `uptime_s`, `version`.
 pub fn process(resident_kib: Option<u64>, uptime_s: u64) -> Vec<String> {
-    let mut messages = vec![metric("process", "uptime_s", uptime_s), metric("process", "version", env!("CARGO_PKG_VERSION"))];
+    let mut messages =
+        vec![metric("process", "uptime_s", uptime_s), metric("process", "version", env!("CARGO_PKG_VERSION"))];
     messages.extend(resident_kib.map(|kib| metric("process", "rss_kib", kib)));
     messages
 }

@@ -1,4 +1,5 @@
 //! A Spider pub server for tests: real TLS sockets, and what each test wants said on them.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -237,16 +237,13 @@ fn the_prescale_follows_the_data_sheets_formula() {
     }
 }
 
-/// What is written, transaction by transaction.
-type Writes = &'static [&'static [u8]];
-
 #[test]
 fn an_update_is_one_transaction_when_the_channels_are_neighbours() {
     let layout = |throttle, steering| Layout {
         throttle: Channel::new(throttle).unwrap(),
         steering: Channel::new(steering).unwrap(),
     };
-    let table: [(u8, u8, Writes); 4] = [
+    let table: [(u8, u8, &[&[u8]]); 4] = [
         (0, 1, &[&[0x06, 0, 0, 0xB8, 0x01, 0, 0, 0x3F, 0x01]]),
         (8, 7, &[&[0x22, 0, 0, 0x3F, 0x01, 0, 0, 0xB8, 0x01]]),
         (14, 15, &[&[0x3E, 0, 0, 0xB8, 0x01, 0, 0, 0x3F, 0x01]]),
@@ -261,8 +258,8 @@ fn an_update_is_one_transaction_when_the_channels_are_neighbours() {
 
 #[test]
 fn settings_that_no_board_could_follow_are_refused_by_name() {
-    type Mistake = fn(&mut Pca9685Config);
-    let table: [(&str, Mistake); 4] = [
+    type Spoil = fn(&mut Pca9685Config);
+    let table: [(&str, Spoil); 4] = [
         ("frequency_hz", |config| config.frequency_hz = 5000),
         ("throttle_channel", |config| config.throttle_channel = 16),
         ("steering_channel", |config| config.steering_channel = 200),
