@@ -4,7 +4,12 @@
 //! - Picture: [`video`]`::camera → encoder → pipeline → `[`rtc`]`::track → peer`
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 
-pub mod secret;
+pub mod app;
+pub mod check;
+pub mod cli;
+pub mod exit;
+pub mod logging;
+pub mod supervise;
 
 pub mod config;
 
@@ -19,3 +24,6 @@ pub mod drive;
 pub mod telemetry;
 
 pub mod hub;
+
+pub mod quiet;
+pub mod secret;

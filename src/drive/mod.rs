@@ -10,20 +10,30 @@
 //! | `link` | pure | which peers can drive |
 //! | `inbox` | edge | what others hand to the drive thread |
 //! | `thread`, `actuation`, `report` | thread | the loop, its hold on the actuator, what it tells |
-//! | `actuator`, `simulated` | trait, home | what moves a car |
+//! | `actuator` | trait | what moves a car; its homes: `pca9685`, `bridge`, `simulated` |
+//! | `bridge` | thread | the owner's own programs, over a Unix socket |
+//! | `lap_sensor` | thread | two GPIO lines → passes |
+//! | `park`, `import` | command | `rtcpub park`, `rtcpub import-calibration` |
+//! | `calibration_file` | disk | `[drive.calibration]` of a channel file |
 //!
 //! [`Drive`] owns the thread, [`DriveHandle`] talks to it from anywhere without ever waiting for it.
 
 mod actuation;
 pub mod actuator;
+pub mod bridge;
+mod calibration_file;
 pub mod command;
 mod control;
 pub mod event;
 pub mod gate;
+pub mod import;
 mod inbox;
+pub mod lap_sensor;
 pub mod link;
 pub mod max_speed;
 mod mixer;
+pub mod park;
+pub mod pca9685;
 mod report;
 pub mod settings;
 pub mod simulated;
@@ -48,6 +58,8 @@ use report::Reports;
 use settings::DriveConfig;
 use thread::DriveThread;
 
+/// Name of the drive's own thread.
+pub const THREAD_NAME: &str = "drive";
 /// How long a [`Drive`] that is dropped, rather than shut down, is waited for.
 const DROP_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -118,7 +130,7 @@ impl Drive {
         })?;
         let (actuation, reports) = (Actuation::new(actuator, now), Reports::new(events, now));
         let thread = DriveThread::new(Arc::clone(&inbox), control, actuation, keeper.handle(), reports);
-        match std::thread::Builder::new().name("drive".into()).spawn(|| thread.main()) {
+        match std::thread::Builder::new().name(THREAD_NAME.into()).spawn(|| thread.main()) {
             Ok(drive) => Ok(Self { handle: DriveHandle { inbox }, threads: Some(Threads { drive, keeper }) }),
             Err(error) => {
                 keeper.shutdown(DROP_DEADLINE);

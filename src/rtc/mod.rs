@@ -2,4 +2,15 @@
 //!
 //! [`session`] decides (pure); the other files are adapters over the `webrtc` crate and its only importers.
 
+pub mod channels;
+pub mod engine;
+pub mod feedback;
+mod mailbox;
+mod peer;
+pub mod publisher;
+pub mod pump;
+pub mod relay;
+mod reports;
+pub mod session;
 pub mod settings;
+mod track;

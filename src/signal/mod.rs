@@ -2,4 +2,8 @@
 //!
 //! [`spider`] is the wire format (pure), [`backoff`] the reconnect policy (pure), [`tls`] and [`socket`] the effects.
 
+pub mod backoff;
 pub mod settings;
+pub mod socket;
+pub mod spider;
+pub mod tls;

@@ -47,7 +47,7 @@ impl Size {
 
     /// A size, or `None` unless both sides are even and within [`Size::MIN`] … [`Size::MAX`].
     pub fn new(width: u32, height: u32) -> Option<Self> {
-        let fits = |side: u32| (Self::MIN..=Self::MAX).contains(&side) && side % 2 == 0;
+        let fits = |side: u32| (Self::MIN..=Self::MAX).contains(&side) && side.is_multiple_of(2);
         (fits(width) && fits(height)).then_some(Self { width, height })
     }
 

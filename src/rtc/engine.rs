@@ -1,0 +1,56 @@
+//! What every peer connection of this program offers: one codec, H.264 with RTX, and the interceptors in front of it.
+
+use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Slot};
+use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
+use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use webrtc::error::Result;
+use webrtc::peer_connection::{MediaEngine, Registry, configure_rtcp_reports};
+
+/// RTP clock of video, in Hz (RFC 6184 §8.2.1).
+pub const VIDEO_CLOCK_HZ: u32 = 90_000;
+/// What every viewer decodes (`shared/reference/spider-protocol.md`): constrained baseline, level 3.1.
+const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f";
+const H264_PAYLOAD_TYPE: u8 = 96;
+const RTX_PAYLOAD_TYPE: u8 = 97;
+/// Packets kept for retransmission, a power of two: at 1.5 Mbit/s about three seconds.
+const SENT_PACKETS_KEPT: u16 = 512;
+
+/// The H.264 codec as offered.
+pub fn h264() -> RTCRtpCodec {
+    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() };
+    RTCRtpCodec {
+        mime_type: MIME_TYPE_H264.to_owned(),
+        clock_rate: VIDEO_CLOCK_HZ,
+        channels: 0,
+        sdp_fmtp_line: H264_FMTP.to_owned(),
+        rtcp_feedback: vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")],
+    }
+}
+
+/// An engine that knows exactly one video codec, H.264, and RTX (RFC 4588) beside it.
+///
+/// # Errors
+/// None in practice: the crate's registration is fallible.
+pub fn media_engine() -> Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    let rtx = RTCRtpCodec {
+        mime_type: MIME_TYPE_RTX.to_owned(),
+        clock_rate: VIDEO_CLOCK_HZ,
+        channels: 0,
+        sdp_fmtp_line: format!("apt={H264_PAYLOAD_TYPE}"),
+        rtcp_feedback: Vec::new(),
+    };
+    for (rtp_codec, payload_type) in [(h264(), H264_PAYLOAD_TYPE), (rtx, RTX_PAYLOAD_TYPE)] {
+        let parameters = RTCRtpCodecParameters { rtp_codec, payload_type };
+        engine.register_codec(parameters, RtpCodecKind::Video)?;
+    }
+    Ok(engine)
+}
+
+/// Retransmission both ways and RTCP reports. The feedback tap joins it: see [`super::feedback`].
+pub fn interceptors() -> Registry {
+    let registry = Registry::new()
+        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(SENT_PACKETS_KEPT).build())
+        .with(Slot::NackGenerator, NackGeneratorBuilder::new().build());
+    configure_rtcp_reports(registry)
+}

@@ -1,0 +1,337 @@
+//! The driver of [`Session`]: carries out its actions and tells it what happened.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use url::Host;
+
+use super::channels::{ControlSink, Links};
+use super::feedback::KeyFrameSink;
+use super::mailbox::{Letter, Mailbox};
+use super::peer::{Peer, PeerSetup};
+use super::pump::{self, LiveEnds, PublishCounters};
+use super::reports::Reporter;
+use super::session::{Action, Input, PeerId, Session};
+use super::settings::RtcConfig;
+use crate::signal::settings::{SignalConfig, Trickle};
+use crate::signal::socket::{self, ConnectError, Socket, SocketEvent, SocketSender, SocketTask};
+use crate::video::units::AccessUnitReceiver;
+
+/// What the publisher is joined to.
+pub struct Edges {
+    /// Pictures in.
+    pub units: AccessUnitReceiver,
+    /// Requests for a key frame out.
+    pub on_key_frame_request: KeyFrameSink,
+    /// Control out.
+    pub control: Arc<dyn ControlSink>,
+    /// Telemetry in.
+    pub metrics: mpsc::Receiver<String>,
+    /// What has been sent, for telemetry.
+    pub counters: Arc<PublishCounters>,
+    /// In which state the session is, for telemetry and status.
+    pub status: watch::Sender<PublishStatus>,
+}
+
+/// The session as a person would tell it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PublishStatus {
+    /// Whether a peer carries the picture.
+    pub publishing: bool,
+    /// Whether signalling has been tried at all, successfully or not.
+    pub tried: bool,
+    /// Sessions that came up since the process started.
+    pub sessions: u64,
+    /// Why the last session or attempt ended.
+    pub last_trouble: Option<String>,
+}
+
+/// Publishes until `shutdown`, reconnecting for ever. Returns when peers, sockets and tasks have ended.
+pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdown: CancellationToken) {
+    let mailbox = Arc::new(Mailbox::default());
+    let links = Arc::new(Links::new(edges.control));
+    let (live, ends) = watch::channel(None);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(pump::pump_media(
+        edges.units,
+        ends.clone(),
+        edges.on_key_frame_request.clone(),
+        mailbox.clone(),
+        edges.counters.clone(),
+    ));
+    tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters));
+    let setup = PeerSetup {
+        config: rtc,
+        local_addresses: local_addresses(&signal),
+        mailbox: mailbox.clone(),
+        links: links.clone(),
+        on_key_frame_request: edges.on_key_frame_request,
+    };
+    let publisher = Publisher {
+        session: Session::new(&signal, rand::random()),
+        reporter: Reporter::new(signal.channel.clone(), edges.status),
+        signal: Arc::new(signal),
+        setup: Arc::new(setup),
+        mailbox,
+        links,
+        peers: HashMap::new(),
+        socket: None,
+        work: JoinSet::new(),
+        tasks,
+        live,
+    };
+    publisher.run(shutdown).await;
+}
+
+/// Addresses to bind. A server on this machine is reached over loopback, which a wildcard leaves out.
+fn local_addresses(signal: &SignalConfig) -> Vec<String> {
+    let loopback = match signal.server.host() {
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    let addresses = if loopback { ["127.0.0.1:0", "[::1]:0"] } else { ["0.0.0.0:0", "[::]:0"] };
+    addresses.map(str::to_owned).to_vec()
+}
+
+// Ten fields and more: it is the one place where the session's world is joined, and each is a different thing.
+struct Publisher {
+    session: Session,
+    reporter: Reporter,
+    signal: Arc<SignalConfig>,
+    setup: Arc<PeerSetup>,
+    mailbox: Arc<Mailbox>,
+    links: Arc<Links>,
+    peers: HashMap<PeerId, Arc<Peer>>,
+    socket: Option<OpenSocket>,
+    /// What is under way for the session; each ends with what to tell it.
+    work: JoinSet<Done>,
+    /// The pumps and the socket's task: they end when their edges do.
+    tasks: JoinSet<()>,
+    live: watch::Sender<Option<LiveEnds>>,
+}
+
+struct OpenSocket {
+    sender: SocketSender,
+    events: mpsc::Receiver<SocketEvent>,
+}
+
+/// The outcome of a piece of work.
+enum Done {
+    Connected(Result<(Socket, SocketTask), ConnectError>),
+    Made(PeerId, Result<(Arc<Peer>, String), String>),
+    Tell(Input),
+    Nothing,
+}
+
+impl Publisher {
+    async fn run(mut self, shutdown: CancellationToken) {
+        self.tell(Input::Start);
+        loop {
+            let timeout = self.session.poll_timeout();
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                event = next_event(&mut self.socket) => self.socket_event(event),
+                letter = self.mailbox.next() => match letter {
+                    Letter::State(peer, state) => self.tell(Input::Peer(peer, state)),
+                    Letter::Candidate(peer, candidate) => self.tell(Input::LocalCandidate(peer, candidate)),
+                },
+                // An error is a panic, which the process-wide hook has reported and answers by ending the process.
+                Some(done) = self.work.join_next() => if let Ok(done) = done {
+                    self.done(done);
+                },
+                () = sleep_until(timeout) => {
+                    let actions = self.session.handle_timeout(now());
+                    self.carry_out(actions);
+                }
+            }
+        }
+        self.close().await;
+    }
+
+    fn tell(&mut self, input: Input) {
+        let actions = self.session.handle(input, now());
+        self.carry_out(actions);
+    }
+
+    fn carry_out(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Connect => {
+                let signal = self.signal.clone();
+                self.work.spawn(async move { Done::Connected(socket::connect(&signal).await) });
+            }
+            Action::Send(message) => self.write(|socket| socket.send(message)),
+            Action::Probe => self.write(SocketSender::probe),
+            Action::CloseSocket => {
+                if let Some(socket) = self.socket.take() {
+                    socket.sender.close();
+                }
+            }
+            Action::MakePeer(id) => self.make_peer(id),
+            Action::RestartIce(id) => {
+                let all_candidates = self.signal.trickle == Trickle::None;
+                self.with_peer(id, async move |peer| match peer.restart_ice(all_candidates).await {
+                    Ok(sdp) => Done::Tell(Input::OfferMade(id, sdp)),
+                    Err(error) => Done::Tell(Input::OfferFailed(id, error.to_string())),
+                });
+            }
+            Action::ApplyAnswer(id, sdp) => self.with_peer(id, async move |peer| match peer.apply_answer(sdp).await {
+                Ok(()) => Done::Tell(Input::AnswerApplied(id)),
+                Err(error) => Done::Tell(Input::AnswerRejected(id, error.to_string())),
+            }),
+            Action::AnswerOffer(id, sdp) => self.with_peer(id, async move |peer| match peer.answer(sdp).await {
+                Ok(sdp) => Done::Tell(Input::AnswerMade(id, sdp)),
+                Err(error) => {
+                    tracing::warn!(%error, "the server's offer cannot be used; the session goes on as it was");
+                    Done::Nothing
+                }
+            }),
+            Action::AddCandidate(id, candidate) => self.with_peer(id, async move |peer| {
+                if let Err(error) = peer.add_candidate(candidate).await {
+                    tracing::debug!(%error, "a remote candidate cannot be used");
+                }
+                Done::Nothing
+            }),
+            Action::Promote(id) => self.promote(id),
+            Action::ClosePeer(id) => self.close_peer(id),
+            Action::Report(report) => self.reporter.report(report, now()),
+        }
+    }
+
+    fn write(&mut self, write: impl FnOnce(&SocketSender) -> Result<(), socket::SocketFull>) {
+        // A socket that takes no more is about to say that it has closed.
+        if let Some(Err(error)) = self.socket.as_ref().map(|socket| write(&socket.sender)) {
+            tracing::debug!(%error, "a signalling message is dropped");
+        }
+    }
+
+    fn with_peer<F, W>(&mut self, id: PeerId, work: F)
+    where
+        F: FnOnce(Arc<Peer>) -> W,
+        W: Future<Output = Done> + Send + 'static,
+    {
+        if let Some(peer) = self.peers.get(&id) {
+            self.work.spawn(work(peer.clone()));
+        }
+    }
+
+    fn make_peer(&mut self, id: PeerId) {
+        let setup = self.setup.clone();
+        let all_candidates = self.signal.trickle == Trickle::None;
+        self.work.spawn(async move {
+            let peer = match Peer::new(id, &setup).await {
+                Ok(peer) => Arc::new(peer),
+                Err(error) => return Done::Made(id, Err(error.to_string())),
+            };
+            match peer.offer(all_candidates).await {
+                Ok(sdp) => Done::Made(id, Ok((peer, sdp))),
+                Err(error) => {
+                    peer.close().await;
+                    Done::Made(id, Err(error.to_string()))
+                }
+            }
+        });
+    }
+
+    fn promote(&mut self, id: PeerId) {
+        self.links.promote(id);
+        self.live.send_replace(self.peers.get(&id).map(|peer| peer.live_ends()));
+    }
+
+    fn close_peer(&mut self, id: PeerId) {
+        if self.session.live().is_none() {
+            self.live.send_replace(None);
+        }
+        if let Some(peer) = self.peers.remove(&id) {
+            self.work.spawn(async move {
+                peer.close().await;
+                Done::Nothing
+            });
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Connected(Ok((Socket { sender, events }, task))) => {
+                self.tasks.spawn(task);
+                self.socket = Some(OpenSocket { sender, events });
+                self.reporter.tried();
+                self.tell(Input::SocketUp);
+            }
+            Done::Connected(Err(error)) => {
+                self.reporter.tried();
+                self.tell(Input::SocketLost(error.to_string()));
+            }
+            Done::Made(id, Ok((peer, sdp))) => {
+                self.peers.insert(id, peer);
+                if self.session.speaks_of(id) {
+                    self.tell(Input::OfferMade(id, sdp));
+                } else {
+                    self.close_peer(id);
+                }
+            }
+            Done::Made(id, Err(reason)) => self.tell(Input::OfferFailed(id, reason)),
+            Done::Tell(input) => self.tell(input),
+            Done::Nothing => {}
+        }
+        // Tasks that have ended by themselves.
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    fn socket_event(&mut self, event: SocketEvent) {
+        match event {
+            SocketEvent::Frame(frame) => self.tell(Input::Frame(frame)),
+            SocketEvent::Alive => self.tell(Input::Alive),
+            SocketEvent::Closed(reason) => {
+                self.socket = None;
+                self.tell(Input::SocketLost(reason.to_string()));
+            }
+        }
+    }
+
+    /// Peers first, so that the server hears of it from DTLS and SCTP; then the socket; then every task.
+    async fn close(mut self) {
+        self.tell(Input::Shutdown);
+        drop(self.live);
+        // `tell` has taken the socket and spawned the closing of each peer it knew.
+        while let Some(done) = self.work.join_next().await {
+            if let Ok(Done::Made(_, Ok((peer, _)))) = done {
+                peer.close().await;
+            }
+        }
+        self.tasks.shutdown().await;
+    }
+}
+
+async fn next_event(socket: &mut Option<OpenSocket>) -> SocketEvent {
+    match socket {
+        Some(socket) => socket.events.recv().await.unwrap_or(SocketEvent::Closed(socket::CloseReason::Ours)),
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell of a pure state machine")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// How long closing may take before the caller gives up on it.
+pub const CLOSE_DEADLINE: Duration = Duration::from_millis(1500);

@@ -1,0 +1,112 @@
+//! One exchange of descriptions with the server.
+
+use std::time::{Duration, Instant};
+
+use super::events::{Action, PeerId, Report};
+use crate::signal::spider::CandidateInit;
+
+/// Candidates kept until they can be used. Full: the rest is dropped; ICE finds the peer by what arrived first.
+pub(super) const HELD_CANDIDATES: usize = 64;
+/// From the answer to a connected peer: longer, and the attempt is made again.
+pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// One exchange of descriptions with the server, on one socket, about one peer.
+#[derive(Debug)]
+pub(super) struct Dialogue {
+    pub(super) peer: PeerId,
+    pub(super) phase: Phase,
+    pub(super) heard: Instant,
+    pub(super) ping_at: Instant,
+    /// Remote candidates cannot be used before the remote description.
+    pub(super) held_remote: Vec<CandidateInit>,
+    pub(super) remote_set: bool,
+    /// Local candidates are of no use to the server before the offer.
+    pub(super) held_local: Vec<CandidateInit>,
+    pub(super) offer_sent: bool,
+    pub(super) connected_at: Option<Instant>,
+}
+
+/// How far it has come; see the diagram in [`super`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Offering,
+    Awaiting { until: Instant },
+    Joining { until: Instant },
+    Established,
+    Troubled { until: Instant },
+    Restarting { until: Instant, answered: bool },
+}
+
+impl Dialogue {
+    /// A dialogue on a socket that has just opened.
+    pub(super) fn new(peer: PeerId, now: Instant, ping: Duration) -> Self {
+        Self {
+            peer,
+            phase: Phase::Offering,
+            heard: now,
+            ping_at: now + ping,
+            held_remote: Vec::new(),
+            remote_set: false,
+            held_local: Vec::new(),
+            offer_sent: false,
+            connected_at: None,
+        }
+    }
+}
+
+impl Phase {
+    pub(super) fn until(self) -> Option<Instant> {
+        match self {
+            Self::Offering | Self::Established => None,
+            Self::Awaiting { until }
+            | Self::Joining { until }
+            | Self::Troubled { until }
+            | Self::Restarting { until, .. } => Some(until),
+        }
+    }
+}
+
+impl Dialogue {
+    pub(super) fn wants_answer(&self) -> bool {
+        self.offer_sent && matches!(self.phase, Phase::Awaiting { .. } | Phase::Restarting { answered: false, .. })
+    }
+
+    pub(super) fn answer(&mut self, sdp: String, now: Instant, out: &mut Vec<Action>) {
+        if !self.wants_answer() {
+            out.push(ignored("an answer that was not awaited"));
+            return;
+        }
+        self.phase = match self.phase {
+            Phase::Restarting { until, .. } => Phase::Restarting { until, answered: true },
+            _ => Phase::Joining { until: now + JOIN_TIMEOUT },
+        };
+        out.push(Action::ApplyAnswer(self.peer, sdp));
+    }
+
+    pub(super) fn reoffer(&mut self, sdp: String, out: &mut Vec<Action>) {
+        // Before our own exchange is complete both sides would be offering at once: ours stands (RFC 8829 §5.7).
+        if self.remote_set {
+            out.push(Action::AnswerOffer(self.peer, sdp));
+        } else {
+            out.push(ignored("an offer while ours is open"));
+        }
+    }
+
+    pub(super) fn remote_candidate(&mut self, candidate: CandidateInit, out: &mut Vec<Action>) {
+        if candidate.is_end() {
+            return;
+        }
+        if self.remote_set {
+            out.push(Action::AddCandidate(self.peer, candidate));
+        } else if self.held_remote.len() < HELD_CANDIDATES {
+            self.held_remote.push(candidate);
+        } else {
+            out.push(ignored("more early candidates than can be kept"));
+        }
+    }
+}
+
+/// A report of something ignored.
+pub(super) fn ignored(what: &str) -> Action {
+    Action::Report(Report::Ignored(what.to_owned()))
+}
