@@ -164,3 +164,26 @@ fn nobody_waits_for_a_stuck_write_and_the_newest_command_counts_after_it() {
     assert!(bench.handle.stop_and_confirm(StopCause::Reload, PATIENCE));
     assert!(bench.handle.snapshot().counters.superseded > 4000);
 }
+
+#[test]
+fn a_write_that_fails_twice_stops_the_car_even_if_the_device_answers_right_after() {
+    let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
+    bench.script.failures.store(2, Ordering::SeqCst);
+    bench.say(FORWARD);
+    bench.event(|event| matches!(event, DriveEvent::ActuatorFault(_)));
+    bench.event(|event| *event == DriveEvent::ActuatorRecovered);
+    bench.event(|event| *event == DriveEvent::State(State::Parked { cause: StopCause::ActuatorFault }));
+    assert!(bench.handle.stop_and_confirm(StopCause::Reload, PATIENCE));
+    assert!(bench.calls.try_iter().all(|call| call.throttle() == 375));
+}
+
+#[test]
+fn a_stop_is_confirmed_only_when_the_brake_is_over() {
+    let brake = Duration::from_millis(100);
+    let bench = Bench::with(|config| config.gate.stop = StopBehaviour::Brake(brake)).driving();
+    let asked = clock();
+    assert!(bench.handle.stop_and_confirm(StopCause::EStop, PATIENCE));
+    assert!(clock() - asked >= brake);
+    let throttles: Vec<_> = bench.calls.try_iter().map(Call::throttle).collect();
+    assert_eq!(throttles, [325, 375]);
+}
