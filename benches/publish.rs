@@ -2,7 +2,13 @@
 //!
 //! `cargo bench --bench publish` prints the README's table. Ratios and differences are within one run: the encode-only
 //! floor is measured by the same program right before.
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, missing_docs, reason = "a measuring program")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a measuring program"
+)]
 
 #[path = "publish/decode.rs"]
 mod decode;
@@ -11,6 +17,7 @@ mod process;
 #[path = "publish/server.rs"]
 mod server;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use decode::{Coded, Depacketizer};
@@ -100,7 +107,11 @@ async fn measure(case: &Case, floor: &[f64]) {
     let interval = 1000.0 / f64::from(FRAMERATE);
     let first = ms(link.track.receive().await.map(|_| Instant::now()).unwrap() - link.connected);
     let encode = percentile(&mut floor.to_vec(), 50.0);
-    row("connected → first packet of the first IDR", &format!("{first:.1} ms"), &format!("≤ {:.1} ms", interval + encode));
+    row(
+        "connected → first packet of the first IDR",
+        &format!("{first:.1} ms"),
+        &format!("≤ {:.1} ms", interval + encode),
+    );
 
     cpu(case, &daemon, &link).await;
     latency(&link, floor).await;
@@ -114,7 +125,7 @@ async fn measure(case: &Case, floor: &[f64]) {
 }
 
 struct Link {
-    track: Uplink,
+    track: Arc<Uplink>,
     stream: Channel,
     connected: Instant,
 }
@@ -125,12 +136,12 @@ async fn connect(peer: &mut PublisherPeer) -> Link {
         match peer.inbox.next().await {
             Event::State(State::Connected) => connected = connected.or(Some(Instant::now())),
             Event::State(State::Gone) => panic!("the publisher went away"),
-            Event::Track(uplink) => track = Some(uplink),
+            Event::Track(uplink) => track = Some(Arc::new(uplink)),
             Event::ChannelOpen(channel) if channel.label() == "stream" => stream = Some(channel),
             _ => {}
         }
-        if let (Some(track), Some(stream), Some(connected)) = (&mut track, &mut stream, connected) {
-            return Link { track: track.clone(), stream: stream.clone(), connected };
+        if let (Some(track), Some(stream), Some(connected)) = (&track, &stream, connected) {
+            return Link { track: Arc::clone(track), stream: Channel::clone(stream), connected };
         }
     }
 }
@@ -200,7 +211,7 @@ async fn key_frames(link: &Link, goal: f64) {
 /// `maxSpeed` on `stream` → its echo on `metric`, at 50 Hz while the picture streams.
 async fn echo(peer: &mut PublisherPeer, link: &mut Link) {
     const ROUNDS: u16 = 1000;
-    let drained = link.track.clone();
+    let drained = Arc::clone(&link.track);
     let video = tokio::spawn(async move { while drained.receive().await.is_some() {} });
     let mut ticks = tokio::time::interval(Duration::from_millis(20));
     let mut delays = Vec::new();
@@ -221,7 +232,11 @@ async fn echo(peer: &mut PublisherPeer, link: &mut Link) {
     }
     video.abort();
     let [p50, p99, max] = [50.0, 99.0, 100.0].map(|rank| percentile(&mut delays, rank));
-    row("maxSpeed on stream → echo on metric, 50 Hz, p99", &format!("{p99:.2} ms (p50 {p50:.2}, max {max:.2})"), "≤ 1.0 ms");
+    row(
+        "maxSpeed on stream → echo on metric, 50 Hz, p99",
+        &format!("{p99:.2} ms (p50 {p50:.2}, max {max:.2})"),
+        "≤ 1.0 ms",
+    );
 }
 
 fn row(figure: &str, measured: &str, goal: &str) {

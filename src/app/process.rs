@@ -57,6 +57,8 @@ fn stop(signal: &str, shutdown: &CancellationToken) {
 pub(super) fn guard(drive: DriveHandle) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        // The car first: writing a backtrace can take longer than the car may roll.
+        drive.stop(StopCause::Panic);
         previous(panic);
         if std::thread::current().name() == Some(crate::drive::THREAD_NAME) {
             return;
