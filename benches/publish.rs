@@ -2,13 +2,8 @@
 //!
 //! `cargo bench --bench publish` prints the README's table. Ratios and differences are within one run: the encode-only
 //! floor is measured by the same program right before.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    clippy::disallowed_methods,
-    missing_docs,
-    reason = "a measuring program"
-)]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring program")]
+#![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
 #[path = "publish/decode.rs"]
 mod decode;
