@@ -33,19 +33,19 @@ fn is_child() -> bool {
 fn records_of_the_log_crate_are_logged_by_the_same_filter_also_after_a_change() {
     if is_child() {
         let control = logging::start(&LogFilter::default()).expect("first start");
-        log::warn!(target: "rtc_ice::agent", "library warns");
-        log::info!(target: "rtc_ice::agent", "library chatters");
-        log::debug!(target: "rtc_ice::agent", "library debugs early");
-        control.set(&LogFilter::parse("info,rtc_ice=debug").expect("a filter"));
-        log::debug!(target: "rtc_ice::agent", "library debugs");
+        log::warn!(target: "rtc_sctp::agent", "library warns");
+        log::info!(target: "rtc_sctp::agent", "library chatters");
+        log::debug!(target: "rtc_sctp::agent", "library debugs early");
+        control.set(&LogFilter::parse("info,rtc_sctp=debug").expect("a filter"));
+        log::debug!(target: "rtc_sctp::agent", "library debugs");
         control.set(&LogFilter::default());
-        log::debug!(target: "rtc_ice::agent", "library debugs late");
+        log::debug!(target: "rtc_sctp::agent", "library debugs late");
         assert_eq!(log::max_level(), log::LevelFilter::Info);
         assert!(logging::start(&LogFilter::default()).is_err(), "once in a process");
         return;
     }
     let log = child("records_of_the_log_crate_are_logged_by_the_same_filter_also_after_a_change", &[]);
-    let lines: Vec<_> = log.lines().map(|line| line.split_once("rtc_ice::agent: ").expect(line).1).collect();
+    let lines: Vec<_> = log.lines().map(|line| line.split_once("rtc_sctp::agent: ").expect(line).1).collect();
     assert_eq!(lines, ["library warns", "library debugs"]);
     assert!(!log.contains('\u{1b}'), "a file gets no colours");
 }

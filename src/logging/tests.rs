@@ -39,24 +39,24 @@ fn logged(filter: &str, style: Style, events: impl FnOnce(&LogControl)) -> Vec<S
 
 #[test]
 fn libraries_stay_at_warn_unless_they_are_named() {
-    // Filter → which of our debug, our info, rtc_ice's info, rtc_ice's warn are logged.
+    // Filter → which of our debug, our info, rtc_sctp's info, rtc_sctp's warn are logged.
     let rows = [
         ("info", [false, true, false, true]),
         ("debug", [true, true, false, true]),
         ("error", [false, false, false, false]),
         ("off", [false, false, false, false]),
-        ("info,rtc_ice=info", [false, true, true, true]),
+        ("info,rtc_sctp=info", [false, true, true, true]),
         ("info,rtc=info", [false, true, true, true]),
         ("rtc=info", [false, true, true, true]),
         ("warn,rtcpub::drive=debug", [true, true, false, true]),
-        (" info , ,rtc_ice=off ", [false, true, false, false]),
+        (" info , ,rtc_sctp=off ", [false, true, false, false]),
     ];
     for (filter, expected) in rows {
         let lines = logged(filter, Style::Plain, |_| {
             debug!(target: "rtcpub::drive", "1st");
             info!(target: "rtcpub::drive", "2nd");
-            info!(target: "rtc_ice::agent", "3rd");
-            warn!(target: "rtc_ice::agent", "4th");
+            info!(target: "rtc_sctp::agent", "3rd");
+            warn!(target: "rtc_sctp::agent", "4th");
         });
         let found = ["1st", "2nd", "3rd", "4th"].map(|word| lines.iter().any(|line| line.ends_with(word)));
         assert_eq!(found, expected, "{filter}");
