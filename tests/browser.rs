@@ -78,11 +78,13 @@ async fn the_page_finds_the_car_and_shows_moving_pictures_of_the_right_size() {
     page::keep(&mut browser, &page, "no-car").await;
     let publisher = Publisher::start(&hub, CHANNEL).await;
     page::shows_moving_pictures(&mut browser, &page, 640, 360).await;
-    publisher.send_metric(r#"{"drive":{"key":"state","value":"parked","cause":"no command for 500 ms"}}"#).await;
+    publisher.send_metric(r#"{"drive":{"key":"state","value":"parked","cause":"deadline"}}"#).await;
+    publisher.send_metric(r#"{"video":{"key":"fps_out","value":29.9}}"#).await;
+    publisher.send_metric(r#"{"host":{"key":"temperature_c","value":48.3}}"#).await;
     publisher.send_metric(r#"{"speed":{"key":"maxSpeed","value":420}}"#).await;
     publisher.send_metric(r#"{"ir":{"key":"detectTime","value":1763679600.25}}"#).await;
     page::shows(&mut browser, &page, "drive-state", "Parked").await;
-    page::shows(&mut browser, &page, "drive-cause", "no command for 500 ms").await;
+    page::shows(&mut browser, &page, "drive-cause", "No commands").await;
     browser.click(&page, "#toggle-stats").await;
     browser.click(&page, "#toggle-log").await;
     browser.wait_for(&page, "document.querySelector('#stat-fps').textContent.endsWith('fps')").await;
@@ -145,7 +147,7 @@ async fn space_stops_the_car_and_nothing_but_the_clear_button_lets_it_go() {
     browser.key_down(&page, "Space").await;
     next(&mut publisher, |command| command.is("estop", "latch")).await;
     next(&mut publisher, |command| command.is_throttle() && command.value == 0.0).await;
-    publisher.send_metric(r#"{"drive":{"key":"state","value":"latched","cause":"emergency stop"}}"#).await;
+    publisher.send_metric(r#"{"drive":{"key":"state","value":"latched","cause":"estop"}}"#).await;
     page::shows(&mut browser, &page, "drive-state", "Emergency stop").await;
     page::keep(&mut browser, &page, "stopped").await;
     for code in ["Space", "KeyW"] {

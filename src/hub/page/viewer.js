@@ -26,6 +26,25 @@ const now = {
   wheel: null,
   drive: null,
   cause: "",
+  /** Why the car waits although it could drive. */
+  waits: false,
+  fault: "",
+};
+
+/** Why the car does not move, in words. */
+const CAUSES = {
+  start: "Just started",
+  deadline: "No commands",
+  driver_changed: "The driver has changed",
+  reload: "New settings",
+  channel_closed: "The control channel has closed",
+  ice_lost: "The connection was lost",
+  peer_disconnected: "The driver was disconnected",
+  stalled: "The car's program was held up",
+  actuator_fault: "The motor driver does not answer",
+  estop: "",
+  shutdown: "Shutting down",
+  panic: "The car's program has failed",
 };
 
 let link;
@@ -141,7 +160,7 @@ function wireLink(token) {
   });
   link.addEventListener("closed", () => {
     driver.set(0, 0);
-    Object.assign(now, { picture: false, wheel: null, drive: null, cause: "" });
+    Object.assign(now, { picture: false, wheel: null, drive: null, cause: "", waits: false, fault: "" });
     render();
   });
   link.addEventListener("track", ({ detail: { track, stream } }) => show(track, stream));
@@ -174,19 +193,20 @@ function metric(text) {
     if (topic === "wheel" && body?.key === "state") now.wheel = body.value;
     if (topic === "hub" && body?.key === "publisher") now.car = body.value === 1;
     if (topic === "drive") driveMetric(body ?? {});
-    if (topic !== "hub" && topic !== "wheel") log.add(text);
+    if (topic !== "hub" && topic !== "wheel") log.add(topic, body);
   }
   render();
 }
 
 function driveMetric({ key, value, cause }) {
   if (key === "state") {
-    const state = typeof value === "string" ? value : value?.state;
-    now.drive = String(state ?? "").toLowerCase();
-    now.cause = String(cause ?? value?.cause ?? "");
-    driver.carSays(now.drive === "latched");
-  } else if (key === "cause") {
-    now.cause = String(value ?? "");
+    now.drive = String(value).toLowerCase();
+    now.cause = String(cause ?? "");
+    driver.carSays(now.drive === "latched" && now.cause === "estop");
+  } else if (key === "awaits_neutral") {
+    now.waits = value === 1;
+  } else if (key === "fault") {
+    now.fault = String(value ?? "");
   }
 }
 
@@ -318,17 +338,20 @@ function renderWheel() {
 }
 
 function renderDrive() {
-  const latched = driver?.latched ?? false;
-  const state = latched ? "latched" : now.drive;
-  const words = { latched: "Emergency stop", armed: "Driving", parked: "Parked", braking: "Braking" };
+  const stopped = driver?.latched ?? false;
+  const state = stopped ? "latched" : now.drive;
+  const words = { latched: stopped ? "Emergency stop" : "Stopped", armed: "Driving", parked: "Parked", braking: "Braking" };
   $("drive").hidden = !state;
   $("drive").dataset.state = state ?? "unknown";
-  say($("drive-state"), words[state] ?? sentence(state ?? "").replace(/\.$/, ""));
-  const says = words[state] ?? "";
-  say($("drive-cause"), state === "armed" || now.cause.toLowerCase() === says.toLowerCase() ? "" : now.cause);
-  const clears = latched && now.wheel !== "taken" && Boolean(link?.canSend);
-  $("clear").hidden = !clears;
-  $("stop").classList.toggle("latched", latched);
+  say($("drive-state"), words[state] ?? state ?? "");
+  say($("drive-cause"), state === "armed" ? "" : whyStill());
+  $("clear").hidden = !stopped || now.wheel === "taken" || !link?.canSend;
+}
+
+function whyStill() {
+  if (now.fault) return now.fault;
+  if (now.waits) return "Let go of the controls once";
+  return CAUSES[now.cause] ?? now.cause.replaceAll("_", " ");
 }
 
 function showNotice(title, detail, tone = "wait") {

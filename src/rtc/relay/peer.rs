@@ -134,7 +134,10 @@ impl ViewerPeer {
         let parameters = self.sender.get_parameters().await.ok()?;
         let mut codecs = parameters.rtp_parameters.codecs.iter();
         let h264 = codecs.find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case("video/H264"))?;
-        Some(Downlink::new(self.track.clone(), self.ssrc, h264.payload_type))
+        let mut extensions = parameters.rtp_parameters.header_extensions.iter();
+        let playout_delay = extensions.find(|extension| extension.uri == engine::PLAYOUT_DELAY_URI);
+        let playout_delay = playout_delay.and_then(|extension| u8::try_from(extension.id).ok());
+        Some(Downlink::new(self.track.clone(), self.ssrc, h264.payload_type, playout_delay))
     }
 }
 
