@@ -7,6 +7,7 @@ mod readings;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -14,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{DemoArgs, HubArgs, ImportArgs};
 use crate::config::{self, Loaded, Setting};
+use crate::drive::calibrate::calibrate as calibrate_by_hand;
 use crate::drive::import::import_calibration as import;
 use crate::drive::park::park as park_outputs;
 use crate::exit::Failure;
@@ -95,8 +97,27 @@ pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
 ///
 /// # Errors
 /// What kept it from starting.
-pub fn calibrate(_file: &Path, _settings: Vec<Setting>) -> Result<()> {
-    anyhow::bail!("calibrate is not in this build")
+pub fn calibrate(file: &Path, settings: Vec<Setting>) -> Result<()> {
+    let drive = config::load_drive(Some(file), settings.clone())?;
+    let file = file.to_owned();
+    let found = process::run(async |shutdown| {
+        // The dialogue blocks on the terminal; the closed end of this pair is how it hears of a signal.
+        let (asked, ended) = UnixStream::pair()?;
+        let channel_file = file.clone();
+        let mut dialogue = tokio::task::spawn_blocking(move || calibrate_by_hand(&drive, &channel_file, ended));
+        let found = tokio::select! {
+            found = &mut dialogue => found,
+            () = shutdown.cancelled() => {
+                drop(asked);
+                dialogue.await
+            }
+        };
+        Ok(found.context("the dialogue")??)
+    })?;
+    say(&found.to_string());
+    // New pulses may not fit what the file says elsewhere: better told now than at the next start.
+    config::load_drive(Some(&file), settings)?;
+    Ok(())
 }
 
 /// `rtcpub import-calibration`: the old all-cars file into channel files.

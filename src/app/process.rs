@@ -17,10 +17,10 @@ pub(crate) const WORKER_NAME: &str = "rtcpub-io";
 /// How long a panic waits for neutral before the process ends.
 const PANIC_DEADLINE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Runs `main` until it returns; SIGTERM and SIGINT cancel the token it is given.
-pub(super) fn run<F>(main: impl FnOnce(CancellationToken) -> F) -> Result<()>
+/// Runs `main` until it returns; SIGTERM, SIGINT and the end of the terminal (SIGHUP) cancel the token it is given.
+pub(super) fn run<F, T>(main: impl FnOnce(CancellationToken) -> F) -> Result<T>
 where
-    F: Future<Output = Result<()>>,
+    F: Future<Output = Result<T>>,
 {
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -34,11 +34,13 @@ where
         let ended = main(shutdown.clone());
         tokio::pin!(ended);
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let mut hangup = signal(SignalKind::hangup())?;
         loop {
             tokio::select! {
                 result = &mut ended => return result,
                 _ = terminate.recv() => stop("SIGTERM", &shutdown),
                 _ = interrupt.recv() => stop("SIGINT", &shutdown),
+                _ = hangup.recv() => stop("SIGHUP", &shutdown),
             }
         }
     })
@@ -55,6 +57,8 @@ fn stop(signal: &str, shutdown: &CancellationToken) {
 pub(super) fn guard(drive: DriveHandle) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        // The car first: writing a backtrace can take longer than the car may roll.
+        drive.stop(StopCause::Panic);
         previous(panic);
         if std::thread::current().name() == Some(crate::drive::THREAD_NAME) {
             return;

@@ -58,7 +58,7 @@ pub enum Input {
     LinkDown(StopCause),
     /// Stop, for this reason.
     Stop(StopCause),
-    /// The process did not run for longer than the deadline.
+    /// The process did not run for so long that what arrives now may have waited in a socket.
     Stalled,
     /// The actuator answers and its outputs are at neutral; motion not before then.
     ActuatorReady(Instant),

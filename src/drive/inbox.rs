@@ -12,7 +12,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -192,11 +192,31 @@ impl Inbox {
         let _ = self.reader.set(thread);
     }
 
+    /// Takes everything out, unless somebody is just putting something in: he may be kept from running for a while.
+    #[must_use]
+    pub(super) fn try_take(&self, batch: &mut Batch) -> bool {
+        let pending = match self.pending.try_lock() {
+            Ok(pending) => pending,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        self.move_out(pending, batch);
+        true
+    }
+
     /// Takes everything out.
     pub(super) fn take(&self, batch: &mut Batch) {
-        let mut pending = self.pending();
+        self.move_out(self.pending(), batch);
+    }
+
+    /// Takes the stops alone, which needs no lock.
+    pub(super) fn take_stops(&self, batch: &mut Batch) {
         batch.ticket = self.stops_asked.load(Ordering::Acquire);
         batch.stops = Stops(self.stops.swap(0, Ordering::AcqRel));
+    }
+
+    fn move_out(&self, mut pending: MutexGuard<'_, Pending>, batch: &mut Batch) {
+        self.take_stops(batch);
         batch.link_up = pending.links.up();
         batch.messages.clear();
         std::mem::swap(&mut batch.messages, &mut pending.messages);

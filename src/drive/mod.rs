@@ -13,7 +13,7 @@
 //! | `actuator` | trait | what moves a car; its homes: `pca9685`, `bridge`, `simulated` |
 //! | `bridge` | thread | the owner's own programs, over a Unix socket |
 //! | `lap_sensor` | thread | two GPIO lines → passes |
-//! | `park`, `import` | command | `rtcpub park`, `rtcpub import-calibration` |
+//! | `park`, `calibrate`, `import` | command | `rtcpub park`, `calibrate`, `import-calibration` |
 //! | `calibration_file` | disk | `[drive.calibration]` of a channel file |
 //!
 //! [`Drive`] owns the thread, [`DriveHandle`] talks to it from anywhere without ever waiting for it.
@@ -21,6 +21,7 @@
 mod actuation;
 pub mod actuator;
 pub mod bridge;
+pub mod calibrate;
 mod calibration_file;
 pub mod command;
 mod control;

@@ -5,6 +5,11 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use thread_priority::{
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
+};
+
 use super::actuation::Actuation;
 use super::actuator::Output;
 use super::control::{Control, Heard};
@@ -49,6 +54,7 @@ impl DriveThread {
 
     /// The thread's whole life. However it ends, neutral is tried and the end is told.
     pub(super) fn main(mut self) {
+        schedule_first();
         self.inbox.read_by(thread::current());
         tracing::debug!(actuator = self.actuation.name(), "drive thread runs");
         // The pieces may be in any state after a panic; only the actuator is used then, and only for neutral.
@@ -63,8 +69,11 @@ impl DriveThread {
 
     fn run(&mut self) -> Ended {
         loop {
+            if !self.inbox.try_take(&mut self.batch) {
+                self.stop_if_due();
+                self.inbox.take(&mut self.batch);
+            }
             let now = clock();
-            self.inbox.take(&mut self.batch);
             self.take_in(now);
             let output = self.control.output(now);
             let confirmed = self.carry_out(&output);
@@ -76,10 +85,23 @@ impl DriveThread {
         }
     }
 
-    fn take_in(&mut self, now: Instant) {
+    /// What must not wait for anybody: asked-for stops, and the deadline.
+    fn stop_if_due(&mut self) {
+        let now = clock();
+        self.inbox.take_stops(&mut self.batch);
+        self.take_in_stops(now);
+        let output = self.control.output(now);
+        self.carry_out(&output);
+    }
+
+    fn take_in_stops(&mut self, now: Instant) {
         for cause in self.batch.stops.iter() {
             self.control.gate.handle(stop_input(cause), now);
         }
+    }
+
+    fn take_in(&mut self, now: Instant) {
+        self.take_in_stops(now);
         if let Some(config) = self.batch.reload.take()
             && let Some(pulse) = self.control.reload(&config, now)
         {
@@ -196,6 +218,18 @@ impl DriveThread {
         if woken.saturating_duration_since(wake.max(now)) > STALL {
             self.control.gate.handle(Input::Stalled, woken);
         }
+    }
+}
+
+/// Asks the kernel to run this thread before all ordinary ones: on a machine whose cores are full of encoding, a deadline
+/// would otherwise be served tens of milliseconds late. It sleeps but for microseconds, so nobody misses the core.
+fn schedule_first() {
+    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
+    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
+        tracing::info!(
+            "no real-time scheduling for the drive thread ({error:?}): the failsafe may be late on a busy machine; \
+             allow it with LimitRTPRIO=1"
+        );
     }
 }
 

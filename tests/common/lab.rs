@@ -13,6 +13,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use i2cdev::core::I2CDevice;
 use i2cdev::linux::LinuxI2CDevice;
@@ -33,6 +34,7 @@ pub(crate) const ADDRESS: u8 = 0x40;
 ///
 /// # Panics
 /// When the test failed in the lab.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
 pub(crate) fn entered(name: &str) -> bool {
     entered_with(name, "256M")
 }
@@ -172,6 +174,17 @@ pub(crate) fn bring_bus_back() {
 
 fn home() -> PathBuf {
     env::var_os("HOME").map(PathBuf::from).expect("there is a home")
+}
+
+/// Waits until something is so that tells nobody when it becomes so, such as a register.
+pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if is_so() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    panic!("in ten seconds it did not come about that {what}");
 }
 
 /// Pulls one of the lab's input lines (4 or 17) high or low from outside.

@@ -51,8 +51,11 @@ pub(super) fn hello(pulses: Option<Output>) -> Line {
     line(&json!({ "hello": hello }))
 }
 
-/// `{"stream":<message>}`, or `None` for what is not JSON. The message goes out as it came, but on one line.
+/// `{"stream":<message>}`, or `None` for what is not JSON or too long for a message. The message goes out as it came, but on one line.
 pub(super) fn stream(message: &[u8]) -> Option<Line> {
+    if message.len() > MESSAGE_LIMIT {
+        return None;
+    }
     serde_json::from_slice::<IgnoredAny>(message).ok()?;
     let mut bytes = Vec::with_capacity(message.len() + 12);
     bytes.extend_from_slice(b"{\"stream\":");

@@ -220,6 +220,8 @@ struct News {
     lines: Vec<Line>,
     dropped: u64,
     output: Option<Line>,
+    /// These are the last.
+    closing: bool,
 }
 
 impl Shared {
@@ -241,15 +243,16 @@ impl Shared {
         self.tell(|inbox| inbox.closing = true);
     }
 
-    /// All news since the last time; `None` when the bridge is to end.
-    fn take(&self) -> Option<News> {
+    /// All news since the last time.
+    fn take(&self) -> News {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
         let mut inbox = self.inbox();
-        if inbox.closing {
-            return None;
+        News {
+            lines: inbox.lines.drain(..).collect(),
+            dropped: std::mem::take(&mut inbox.dropped),
+            output: inbox.output.take(),
+            closing: inbox.closing,
         }
-        let dropped = std::mem::take(&mut inbox.dropped);
-        Some(News { lines: inbox.lines.drain(..).collect(), dropped, output: inbox.output.take() })
     }
 
     /// What a program that connects is told first.

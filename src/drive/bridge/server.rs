@@ -103,7 +103,7 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
 
     /// Hands what the daemon has to say to each program. `false` when the bridge is to end.
     fn distribute(&mut self) -> bool {
-        let Some(news) = self.shared.take() else { return false };
+        let news = self.shared.take();
         if news.dropped > 0 {
             tracing::debug!(count = news.dropped, "lines for the bridge's programs came faster than they could go out");
         }
@@ -112,7 +112,7 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
             let told = program.tell(&news.lines, news.output.as_ref());
             told.map_err(|gone| slow.note(&gone)).is_ok()
         });
-        true
+        !news.closing
     }
 
     fn accept(&mut self) -> io::Result<()> {

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 use super::lines::{self, Incoming, LINE_LIMIT, LineProblem, OUTGOING_LINES, Outgoing, TooSlow};
 use super::*;
 use crate::drive::actuator::Pulses;
+use crate::drive::command::MESSAGE_LIMIT;
 use crate::drive::gate::{SafeDrive, StopCause};
 use crate::drive::settings::Pulse;
 
@@ -40,6 +41,13 @@ fn a_stream_message_goes_out_on_one_line_as_it_came() {
         let line = lines::stream(message.as_bytes()).map(|line| String::from_utf8(line.to_vec()).unwrap());
         assert_eq!(line, expected.map(|expected| format!("{expected}\n")), "{message}");
     }
+}
+
+#[test]
+fn a_message_beyond_the_limit_is_not_passed_on() {
+    let message = |length: usize| format!("\"{}\"", "x".repeat(length - 2));
+    assert!(lines::stream(message(MESSAGE_LIMIT).as_bytes()).is_some());
+    assert!(lines::stream(message(MESSAGE_LIMIT + 1).as_bytes()).is_none());
 }
 
 #[test]
@@ -250,9 +258,11 @@ fn the_actuator_hands_out_the_gates_output_and_fails_when_the_bridge_has_ended()
     assert_eq!(told["output"]["brake"], json!(false));
     assert!(told["output"]["at"].is_f64());
 
+    actuator.apply(&output(375)).unwrap();
     running.bridge = None;
     assert!(actuator.apply(&output(375)).is_err());
-    assert_eq!(program.line(), None, "a program sees the end at once");
+    assert_eq!(program.line().unwrap()["output"]["pulses"], neutral, "the last word is still told");
+    assert_eq!(program.line(), None, "then a program sees the end at once");
 }
 
 #[test]

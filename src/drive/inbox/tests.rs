@@ -81,6 +81,19 @@ fn every_stop_is_taken_once_and_none_is_lost() {
 }
 
 #[test]
+fn a_stop_is_taken_though_somebody_holds_the_lock() {
+    let inbox = inbox();
+    let held = inbox.pending();
+    let ticket = inbox.stop(StopCause::Panic);
+    let mut batch = Batch::new();
+    assert!(!inbox.try_take(&mut batch));
+    inbox.take_stops(&mut batch);
+    assert_eq!((stops(&batch), batch.ticket), (vec![StopCause::Panic], ticket));
+    drop(held);
+    assert!(inbox.try_take(&mut batch));
+}
+
+#[test]
 fn a_link_that_fell_and_came_back_between_two_looks_leaves_both() {
     let inbox = inbox();
     inbox.link(PEER, LinkEvent::PeerConnected);
