@@ -6,12 +6,16 @@
 
 pub mod car;
 pub mod chromium;
+pub mod daemon;
+pub mod driver;
 pub mod encoder;
 pub mod lab;
 pub mod lossy;
 pub mod page;
+pub mod outputs;
 pub mod peer;
 pub mod publisher;
+pub mod scene;
 pub mod signal;
 pub mod viewer;
 
