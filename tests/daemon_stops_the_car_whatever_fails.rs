@@ -1,6 +1,8 @@
 //! The whole daemon on a real kernel I2C bus: link, driver, board and the process itself fail in turn while the car is at
 //! full throttle, and neutral stands in the registers.
 
+#![allow(clippy::disallowed_methods, reason = "the test measures")]
+
 mod common;
 
 use std::process::Command;

@@ -34,7 +34,6 @@ pub(crate) const ADDRESS: u8 = 0x40;
 ///
 /// # Panics
 /// When the test failed in the lab.
-#[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
 pub(crate) fn entered(name: &str) -> bool {
     entered_with(name, "256M")
 }
