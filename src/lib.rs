@@ -20,3 +20,5 @@ pub mod drive;
 pub mod telemetry;
 
 pub mod hub;
+
+pub mod systemd;
