@@ -4,8 +4,13 @@
 //! - Picture: [`video`]`::camera → encoder → pipeline → `[`rtc`]`::track → peer`
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 
-pub mod quiet;
-pub mod secret;
+pub mod app;
+pub mod check;
+pub mod cli;
+pub mod exit;
+pub mod logging;
+pub mod supervise;
+pub mod systemd;
 
 pub mod config;
 
@@ -21,4 +26,5 @@ pub mod telemetry;
 
 pub mod hub;
 
-pub mod systemd;
+pub mod quiet;
+pub mod secret;

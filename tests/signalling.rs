@@ -1,103 +1,32 @@
 //! The publisher against servers that misbehave, over real TLS sockets: nothing they do ends it, and what can be made
 //! good is made good by the next attempt.
 
-use std::net::SocketAddr;
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod spider;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, IcePolicy, Reliability, RtcConfig};
-use rtcpub::signal::settings::{ChannelId, SignalConfig, TlsConfig, Trickle};
-use rtcpub::signal::tls::certificate_sha256;
+use rtcpub::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use rtcpub::video::units::{AccessUnitSender, access_unit_channel};
+use spider::{Server, ServerSocket, text, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::server::TlsStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_util::sync::CancellationToken;
 
-type ServerSocket = WebSocketStream<TlsStream<TcpStream>>;
-
-/// Nothing here takes a second; a minute means that it never comes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A pub server that does what each test tells it.
-struct Server {
-    listener: TcpListener,
-    tls: tokio_rustls::TlsAcceptor,
-    pin: [u8; 32],
-    ca_pem: String,
-}
-
-impl Server {
-    async fn start() -> Self {
-        let certified = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
-        let certificate = certified.cert.der().clone();
-        let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
-        let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_single_cert(vec![certificate.clone()], key)
-            .unwrap();
-        Self {
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
-            tls: Arc::new(config).into(),
-            pin: certificate_sha256(&certificate),
-            ca_pem: certified.cert.pem(),
-        }
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.listener.local_addr().unwrap()
-    }
-
-    async fn tcp(&self) -> TcpStream {
-        within(self.listener.accept()).await.unwrap().0
-    }
-
-    /// The next publisher that gets through TLS and the upgrade, and the request line it came with.
-    #[expect(clippy::result_large_err, reason = "tungstenite's callback signature")]
-    async fn accept(&self) -> (ServerSocket, String, Option<String>) {
-        let stream = within(self.tls.accept(self.tcp().await)).await.unwrap();
-        let (mut path, mut authorization) = (String::new(), None);
-        let record = |request: &Request, response: Response| {
-            path = request.uri().to_string();
-            authorization = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
-            Ok(response)
-        };
-        let socket = within(tokio_tungstenite::accept_hdr_async(stream, record)).await.unwrap();
-        (socket, path, authorization)
-    }
-
-    /// The next publisher, after its offer has come.
-    async fn offered(&self) -> ServerSocket {
-        let (mut socket, _, _) = self.accept().await;
-        let offer = text(&mut socket).await;
-        assert!(offer.starts_with(r#"{"type":"offer","data":"v=0"#), "{offer}");
-        socket
-    }
-}
-
-async fn within<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, work).await.expect("it comes within a minute")
-}
-
-/// The next text frame that is no candidate.
-async fn text(socket: &mut ServerSocket) -> String {
-    for _ in 0..100 {
-        match within(socket.next()).await {
-            Some(Ok(Message::Text(text))) if !text.contains(r#""candidate"#) => return text.to_string(),
-            Some(Ok(_)) => {}
-            other => panic!("a text frame, not {other:?}"),
-        }
-    }
-    panic!("only candidates came");
+/// The next publisher's socket, after its offer has come.
+async fn offered(server: &Server) -> ServerSocket {
+    let (mut socket, _, _) = server.accept().await;
+    let offer = text(&mut socket).await;
+    assert!(offer.starts_with(r#"{"type":"offer","data":"v=0"#), "{offer}");
+    socket
 }
 
 struct Publisher {
@@ -112,24 +41,7 @@ struct NoCar;
 
 impl ControlSink for NoCar {
     fn message(&self, _message: &[u8], _arrived: Instant) {}
-    fn link(&self, _state: LinkState) {}
-    fn replaced(&self) {}
-}
-
-fn signal_config(server: &Server) -> SignalConfig {
-    SignalConfig {
-        server: format!("wss://{}", server.address()).parse().unwrap(),
-        channel: ChannelId::new("c40hipepjh65aeq6ndj0").unwrap(),
-        query: vec![("vcodec".into(), "h264".into()), ("brate".into(), "800".into())],
-        token: None,
-        trickle: Trickle::Candidate2,
-        tls: TlsConfig::Pin(server.pin),
-        ping_interval: Duration::from_secs(30),
-        answer_timeout: Duration::from_secs(10),
-        silence_timeout: Duration::from_secs(90),
-        retry_min: Duration::from_millis(10),
-        retry_max: Duration::from_millis(50),
-    }
+    fn link(&self, _peer: PeerId, _state: LinkState) {}
 }
 
 fn start(signal: SignalConfig) -> Publisher {
@@ -170,7 +82,7 @@ impl Publisher {
 async fn the_upgrade_asks_for_the_channel_and_carries_the_token_only_in_a_header() {
     let server = Server::start().await;
     let token = rtcpub::secret::Secret::new("open sesame");
-    let publisher = start(SignalConfig { token: Some(token), ..signal_config(&server) });
+    let publisher = start(SignalConfig { token: Some(token), ..server.signal_config() });
     let (_socket, path, authorization) = server.accept().await;
     assert_eq!(path, "/live/ws/pub?channel=c40hipepjh65aeq6ndj0&vcodec=h264&brate=800");
     assert_eq!(authorization.as_deref(), Some("Bearer open sesame"));
@@ -180,7 +92,7 @@ async fn the_upgrade_asks_for_the_channel_and_carries_the_token_only_in_a_header
 #[tokio::test]
 async fn the_offer_is_bundled_muxed_and_holds_one_codec_with_rtx() {
     let server = Server::start().await;
-    let publisher = start(SignalConfig { trickle: Trickle::None, ..signal_config(&server) });
+    let publisher = start(SignalConfig { trickle: Trickle::None, ..server.signal_config() });
     let (mut socket, _, _) = server.accept().await;
     let offer: serde_json::Value = serde_json::from_str(&text(&mut socket).await).unwrap();
     let sdp = offer["data"].as_str().unwrap();
@@ -207,8 +119,8 @@ async fn the_offer_is_bundled_muxed_and_holds_one_codec_with_rtx() {
 #[tokio::test]
 async fn nothing_a_server_says_out_of_place_ends_the_session() {
     let server = Server::start().await;
-    let publisher = start(SignalConfig { ping_interval: Duration::from_millis(200), ..signal_config(&server) });
-    let mut socket = server.offered().await;
+    let publisher = start(SignalConfig { ping_interval: Duration::from_millis(200), ..server.signal_config() });
+    let mut socket = offered(&server).await;
     let junk = [
         "[]",
         "5",
@@ -248,21 +160,21 @@ async fn what_makes_an_attempt_hopeless_ends_it_and_it_is_made_again() {
         ("8 MB of text", Message::text("x".repeat(8 * 1024 * 1024))),
     ];
     let server = Server::start().await;
-    let mut publisher = start(signal_config(&server));
+    let mut publisher = start(server.signal_config());
     for (what, frame) in frames {
-        let mut socket = server.offered().await;
+        let mut socket = offered(&server).await;
         // The peer may hang up in the middle of 8 MB: that is the point.
         let _ = within(socket.send(frame)).await;
         assert!(!publisher.trouble().await.is_empty(), "{what}");
     }
-    drop(server.offered().await);
+    drop(offered(&server).await);
     publisher.stop().await;
 }
 
 #[tokio::test]
 async fn a_wire_that_is_torn_or_lies_is_survived() {
     let server = Server::start().await;
-    let publisher = start(signal_config(&server));
+    let publisher = start(server.signal_config());
     // Raw WebSocket frames (RFC 6455 §5.2): final or not, opcode, unmasked length, payload.
     let wires: [(&str, &[u8]); 5] = [
         ("invalid UTF-8", &[0x81, 0x02, 0xff, 0xfe]),
@@ -272,7 +184,7 @@ async fn a_wire_that_is_torn_or_lies_is_survived() {
         ("a frame that claims 2^63 bytes", &[0x81, 0x7f, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]),
     ];
     for (what, wire) in wires {
-        let mut socket = server.offered().await;
+        let mut socket = offered(&server).await;
         let stream = socket.get_mut();
         within(stream.write_all(wire)).await.unwrap();
         within(stream.flush()).await.unwrap();
@@ -286,17 +198,17 @@ async fn a_wire_that_is_torn_or_lies_is_survived() {
     let mut plain = server.tcp().await;
     plain.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
     drop(plain);
-    drop(server.offered().await);
+    drop(offered(&server).await);
     publisher.stop().await;
 }
 
 #[tokio::test]
 async fn a_server_that_never_answers_is_left_and_tried_again() {
     let server = Server::start().await;
-    let mut publisher = start(SignalConfig { answer_timeout: Duration::from_millis(200), ..signal_config(&server) });
-    let _silent = server.offered().await;
+    let mut publisher = start(SignalConfig { answer_timeout: Duration::from_millis(200), ..server.signal_config() });
+    let _silent = offered(&server).await;
     assert!(publisher.trouble().await.contains("no answer"));
-    drop(server.offered().await);
+    drop(offered(&server).await);
     publisher.stop().await;
 }
 
@@ -309,8 +221,8 @@ async fn certificates_are_judged_as_the_channel_file_says() {
     let other = Server::start().await;
 
     for good in [TlsConfig::Pin(server.pin), TlsConfig::CaFile(ca_file), TlsConfig::Insecure] {
-        let publisher = start(SignalConfig { tls: good, ..signal_config(&server) });
-        drop(server.offered().await);
+        let publisher = start(SignalConfig { tls: good, ..server.signal_config() });
+        drop(offered(&server).await);
         publisher.stop().await;
     }
     for (bad, remark) in [
@@ -318,7 +230,7 @@ async fn certificates_are_judged_as_the_channel_file_says() {
         (TlsConfig::SystemRoots, "certificate"),
         (TlsConfig::CaFile(folder.path().join("missing.pem")), "tls.ca_file"),
     ] {
-        let mut publisher = start(SignalConfig { tls: bad.clone(), ..signal_config(&server) });
+        let mut publisher = start(SignalConfig { tls: bad.clone(), ..server.signal_config() });
         if !matches!(bad, TlsConfig::CaFile(_)) {
             let refused = within(server.tls.accept(server.tcp().await)).await;
             assert!(refused.is_err(), "{bad:?}");

@@ -199,11 +199,11 @@ pub enum StopBehaviour {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LimitsConfig {
     /// Cap on throttle in both directions, 0 … 1.
-    pub throttle_cap: f32,
+    pub throttle_cap: f64,
     /// Fastest change of throttle away from neutral, in full travels a second; `None` is unlimited. Towards neutral is never slowed.
-    pub throttle_slew: Option<f32>,
-    /// Fastest change of steering, in full travels (centre to lock) a second; `None` is unlimited.
-    pub steering_slew: Option<f32>,
+    pub throttle_slew: Option<f64>,
+    /// Fastest change of steering away from straight ahead, in full travels (centre to lock) a second; `None` is unlimited.
+    pub steering_slew: Option<f64>,
 }
 
 /// `maxSpeed`: the highest forward pulse the driver allows.

@@ -7,7 +7,8 @@ use std::time::Instant;
 use rtc::data_channel::RTCDataChannelInit;
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 
-use super::session::PeerId;
+use super::mailbox::Mailbox;
+use super::session::{PeerId, PeerState};
 use super::settings::{DeliveryLimit, Reliability};
 
 /// Label of the channel that carries telemetry out.
@@ -30,10 +31,8 @@ pub struct LinkState {
 pub trait ControlSink: Send + Sync {
     /// A message of the live peer's `stream` channel.
     fn message(&self, message: &[u8], arrived: Instant);
-    /// The live peer's link changed.
-    fn link(&self, state: LinkState);
-    /// Another peer is live now: whoever drove before is gone.
-    fn replaced(&self);
+    /// The link of the peer that is or was live changed. When another peer replaces it, its link falls first.
+    fn link(&self, peer: PeerId, state: LinkState);
 }
 
 /// Lets only the live peer's control through.
@@ -72,16 +71,17 @@ impl Links {
         change(link);
         let link = *link;
         if state.live == Some(peer) {
-            self.sink.link(link);
+            self.sink.link(peer, link);
         }
     }
 
     pub(crate) fn promote(&self, peer: PeerId) {
         let mut state = self.lock();
-        state.live = Some(peer);
+        if let Some(old) = state.live.replace(peer) {
+            self.sink.link(old, LinkState::default());
+        }
         let link = state.peers.get(&peer).copied().unwrap_or_default();
-        self.sink.replaced();
-        self.sink.link(link);
+        self.sink.link(peer, link);
     }
 
     pub(crate) fn forget(&self, peer: PeerId) {
@@ -89,7 +89,7 @@ impl Links {
         state.peers.remove(&peer);
         if state.live == Some(peer) {
             state.live = None;
-            self.sink.link(LinkState::default());
+            self.sink.link(peer, LinkState::default());
         }
     }
 
@@ -110,18 +110,21 @@ pub(crate) fn channel_init(reliability: Reliability) -> RTCDataChannelInit {
 }
 
 /// Reads `stream` until it closes. Always drained: SCTP's receive window is shared by all channels.
-pub(crate) async fn read_stream(peer: PeerId, channel: Arc<dyn DataChannel>, links: Arc<Links>) {
+///
+/// Its closing is how a peer's leaving is heard at once: the crate takes in the peer's SCTP abort and DTLS close-notify,
+/// but reports the connection as lost only when ICE times out seconds later. A car that cannot be driven needs a new
+/// session in any case.
+pub(crate) async fn read_stream(peer: PeerId, channel: Arc<dyn DataChannel>, links: Arc<Links>, mailbox: Arc<Mailbox>) {
     while let Some(event) = channel.poll().await {
         match event {
             DataChannelEvent::OnOpen => links.update(peer, |link| link.stream_open = true),
             DataChannelEvent::OnMessage(message) => links.message(peer, &message.data, arrival()),
-            DataChannelEvent::OnClosing | DataChannelEvent::OnClose => {
-                links.update(peer, |link| link.stream_open = false);
-            }
+            DataChannelEvent::OnClosing | DataChannelEvent::OnClose => break,
             _ => {}
         }
     }
     links.update(peer, |link| link.stream_open = false);
+    mailbox.state(peer, PeerState::Closed);
 }
 
 /// Drains `metric`: nothing is expected on it, but a full buffer would stall `stream` too.
@@ -145,11 +148,8 @@ mod tests {
         fn message(&self, message: &[u8], _arrived: Instant) {
             self.0.lock().unwrap().push(String::from_utf8_lossy(message).into_owned());
         }
-        fn link(&self, state: LinkState) {
-            self.0.lock().unwrap().push(format!("{}/{}", state.connected, state.stream_open));
-        }
-        fn replaced(&self) {
-            self.0.lock().unwrap().push("replaced".into());
+        fn link(&self, peer: PeerId, state: LinkState) {
+            self.0.lock().unwrap().push(format!("{}: {}/{}", peer.0, state.connected, state.stream_open));
         }
     }
 
@@ -176,7 +176,15 @@ mod tests {
         let told = recorder.0.lock().unwrap().clone();
         assert_eq!(
             told,
-            ["replaced", "true/false", "true/true", "from old", "replaced", "true/true", "from new", "false/false"]
+            [
+                "1: true/false",
+                "1: true/true",
+                "from old",
+                "1: false/false",
+                "2: true/true",
+                "from new",
+                "2: false/false"
+            ]
         );
     }
 

@@ -9,6 +9,7 @@ mod mailbox;
 mod peer;
 pub mod publisher;
 pub mod pump;
+pub mod relay;
 mod reports;
 pub mod session;
 pub mod settings;

@@ -83,7 +83,7 @@ impl Peer {
         let metric = connection.create_data_channel(METRIC, Some(channels::channel_init(setup.config.metric))).await?;
         let stream = connection.create_data_channel(STREAM, Some(channels::channel_init(setup.config.stream))).await?;
         let mut readers = JoinSet::new();
-        readers.spawn(channels::read_stream(id, stream, setup.links.clone()));
+        readers.spawn(channels::read_stream(id, stream, setup.links.clone(), setup.mailbox.clone()));
         readers.spawn(channels::drain_metric(metric.clone()));
         Ok(Self {
             id,

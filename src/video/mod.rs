@@ -2,6 +2,18 @@
 //!
 //! [`pipeline`] is the only importer of gstreamer; [`camera`] and [`encoder`] are pure descriptions it runs.
 
-pub mod frame;
 pub mod settings;
+
+pub mod camera;
+pub mod encoder;
+pub mod overlay;
+pub mod pipeline;
+
+pub mod control;
+pub mod key_frames;
+
+pub mod frame;
+pub mod h264;
 pub mod units;
+
+pub mod error;

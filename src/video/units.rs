@@ -12,7 +12,7 @@ use super::frame::AccessUnit;
 /// this is not late but stuck.
 pub const ACCESS_UNIT_CAPACITY: usize = 8;
 
-/// Makes the queue. The sender goes to [`Pipeline::start`](super); a clone of it kept aside
+/// Makes the queue. The sender goes to [`Pipeline::start`](super::pipeline::Pipeline::start); a clone of it kept aside
 /// keeps the queue open for the next pipeline.
 pub fn access_unit_channel() -> (AccessUnitSender, AccessUnitReceiver) {
     let (sender, receiver) = mpsc::channel(ACCESS_UNIT_CAPACITY);

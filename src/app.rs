@@ -1,0 +1,177 @@
+//! The commands that run something. The only composition root: makes the parts from their configurations, joins them.
+
+mod channel;
+mod control;
+mod process;
+mod readings;
+
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{DemoArgs, HubArgs, ImportArgs};
+use crate::config::{self, Loaded, Setting};
+use crate::drive::calibrate::calibrate as calibrate_by_hand;
+use crate::drive::import::import_calibration as import;
+use crate::drive::park::park as park_outputs;
+use crate::exit::Failure;
+use crate::hub::{Hub, HubConfig};
+use crate::logging::LogControl;
+use crate::secret::Secret;
+use crate::signal::tls::hex;
+
+/// The channel of `rtcpub demo`, in the form of the servers' ids.
+const DEMO_CHANNEL: &str = "demo0000000000000000";
+
+/// `rtcpub run`: publishes the channel until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What kept it from starting, or ended it unasked.
+pub fn run(loaded: Loaded, _log: LogControl) -> Result<()> {
+    process::run(async |shutdown| channel::publish(loaded.config, shutdown).await)
+}
+
+/// `rtcpub demo`: a hub and a publisher in one process on loopback, over the real protocols.
+///
+/// # Errors
+/// What kept it from starting, or ended it unasked.
+pub fn demo(args: DemoArgs, _log: LogControl) -> Result<()> {
+    process::run(async |shutdown| {
+        let state = tempfile::tempdir().context("no folder for the demo's certificate")?;
+        let mut config = HubConfig::on_loopback(state.path().to_owned());
+        (config.secure, config.plain) = (args.https, Some(args.http));
+        let hub = bind(config).await?;
+        let loaded = config::load(None, demo_settings(&args, &hub, state.path()))?;
+        let page = format!("http://{}/?channel={DEMO_CHANNEL}", hub.plain_address().unwrap_or(args.http));
+        invite(&page, args.no_browser);
+
+        // The publisher ends first, so that its car is at neutral before anything it talks to goes away.
+        let hub_shutdown = CancellationToken::new();
+        let _end_hub = hub_shutdown.clone().drop_guard();
+        let served = tokio::spawn(hub.serve(hub_shutdown.clone()));
+        let published = channel::publish(loaded.config, shutdown).await;
+        hub_shutdown.cancel();
+        served.await.context("the hub")?;
+        published
+    })
+}
+
+/// `rtcpub hub`: the local pub/sub server.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn hub(args: HubArgs, _log: LogControl) -> Result<()> {
+    let state_dir = args.state_dir(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
+        Failure::cannot_start("no folder for the hub's certificate: give --state-dir, or set HOME or STATE_DIRECTORY")
+    })?;
+    let config = HubConfig {
+        secure: args.listen_https,
+        plain: Some(args.listen_http),
+        state_dir,
+        publisher_token: token(args.pub_token_file.as_deref())?,
+        viewer_token: token(args.sub_token_file.as_deref())?,
+        allowed_hosts: args.allowed_hosts,
+    };
+    process::run(async |shutdown| {
+        bind(config).await?.serve(shutdown).await;
+        Ok(())
+    })
+}
+
+/// `rtcpub park`: puts every output to neutral.
+///
+/// # Errors
+/// Which output could not be reached.
+pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
+    let drive = config::load_drive(Some(file), settings)?;
+    let report = park_outputs(&drive).map_err(|error| Failure::cannot_start(error.to_string()))?;
+    say(&report.to_string());
+    Ok(())
+}
+
+/// `rtcpub calibrate`: finds the car's pulses by hand.
+///
+/// # Errors
+/// What kept it from starting.
+pub fn calibrate(file: &Path, settings: Vec<Setting>) -> Result<()> {
+    let drive = config::load_drive(Some(file), settings.clone())?;
+    let file = file.to_owned();
+    let found = process::run(async |shutdown| {
+        // The dialogue blocks on the terminal; the closed end of this pair is how it hears of a signal.
+        let (asked, ended) = UnixStream::pair()?;
+        let channel_file = file.clone();
+        let mut dialogue = tokio::task::spawn_blocking(move || calibrate_by_hand(&drive, &channel_file, ended));
+        let found = tokio::select! {
+            found = &mut dialogue => found,
+            () = shutdown.cancelled() => {
+                drop(asked);
+                dialogue.await
+            }
+        };
+        Ok(found.context("the dialogue")??)
+    })?;
+    say(&found.to_string());
+    // New pulses may not fit what the file says elsewhere: better told now than at the next start.
+    config::load_drive(Some(&file), settings)?;
+    Ok(())
+}
+
+/// `rtcpub import-calibration`: the old all-cars file into channel files.
+///
+/// # Errors
+/// Every problem of the old file.
+pub fn import_calibration(args: &ImportArgs, config_dir: &Path) -> Result<()> {
+    let into = args.into.as_deref().unwrap_or(config_dir);
+    say(&import(&args.file, into, args.force)?.to_string());
+    Ok(())
+}
+
+async fn bind(config: HubConfig) -> Result<Hub> {
+    Hub::bind(config).await.map_err(|error| Failure::cannot_start(error.to_string()).into())
+}
+
+fn token(file: Option<&Path>) -> Result<Option<Secret>> {
+    let Some(file) = file else { return Ok(None) };
+    let read = config::read_credential(file, &config::read_file).map_err(|error| anyhow!(error))?;
+    if read.world_readable {
+        tracing::warn!(file = %file.display(), "everyone on this machine can read this token: chmod 600 it");
+    }
+    Ok(Some(read.secret))
+}
+
+fn demo_settings(args: &DemoArgs, hub: &Hub, state: &Path) -> Vec<Setting> {
+    let setting = |key: &str, value: String| Setting { flag: "demo".to_owned(), key: key.to_owned(), value };
+    let server: SocketAddr = hub.secure_address();
+    let mut settings = vec![
+        setting("channel", DEMO_CHANNEL.to_owned()),
+        setting("server.url", format!("wss://{server}")),
+        setting("tls.pin_sha256", hex(&hub.pin())),
+        setting("drive.actuator", "simulated".to_owned()),
+        setting("drive.max_speed.state_file", state.join("max-speed.json").display().to_string()),
+    ];
+    settings.extend(args.settings());
+    settings
+}
+
+/// Tells a person where to look, and opens a browser where there is a display.
+fn invite(page: &str, no_browser: bool) {
+    say(&format!("\n  Open  {page}\n  Drive with W A S D or the arrow keys; space stops.\n  Ctrl-C ends the demo.\n"));
+    let has_display = ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
+    if no_browser || !has_display || !std::io::stdout().is_terminal() {
+        return;
+    }
+    // Its window is the person's from here on: not our task to wait for, and no harm when there is no such program.
+    let opened = std::process::Command::new("xdg-open").arg(page).spawn();
+    if let Err(error) = opened {
+        tracing::debug!(%error, "no browser was opened");
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "the answer of a command a person ran")]
+fn say(text: &str) {
+    println!("{text}");
+}

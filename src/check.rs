@@ -1,0 +1,155 @@
+//! `rtcpub check`: what a configuration means on this machine, now.
+
+mod explain;
+
+use std::fmt::Write;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use url::Host;
+
+use crate::config::{Config, Loaded, printable};
+use crate::drive::settings::{ActuatorConfig, DriveConfig};
+use crate::rtc::settings::IceServer;
+use crate::signal::settings::TlsConfig;
+
+/// A resolver that takes longer than this has no use when the car is waiting.
+const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Explains a configuration in words, resolves the hosts and looks for the devices that it names, and lists what is
+/// unwise. Blocks for five seconds at most.
+pub fn report(loaded: &Loaded) -> String {
+    let mut report = String::new();
+    for (title, lines) in explain::sections(&loaded.config) {
+        section(&mut report, title, &lines);
+    }
+    let hosts = resolve(host_names(&loaded.config));
+    section(&mut report, "Hosts", &hosts.iter().map(Resolved::to_line).collect::<Vec<_>>());
+    section(&mut report, "On this machine", &files_and_devices(&loaded.config));
+    let warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
+    section(&mut report, "Warnings", &warnings);
+    report.push_str(match (warnings.len(), hosts.iter().all(|host| host.addresses.is_ok())) {
+        (0, true) => "The configuration is right.\n",
+        (_, true) => "The configuration is right; see the warnings.\n",
+        (_, false) => "The configuration is right, but a host it names cannot be reached by name from here.\n",
+    });
+    report
+}
+
+fn section(report: &mut String, title: &str, lines: &[String]) {
+    if lines.is_empty() {
+        return;
+    }
+    let _ = writeln!(report, "{title}");
+    for line in lines {
+        let _ = writeln!(report, "  {}", printable(line));
+    }
+    report.push('\n');
+}
+
+/// The names to resolve, each once, in the order of use. Addresses need no resolving.
+fn host_names(config: &Config) -> Vec<String> {
+    let server = config.signal.server.host_str().map(str::to_owned);
+    let ice = config.rtc.ice.servers.iter().filter_map(host_of);
+    let mut names = Vec::new();
+    for name in server.into_iter().chain(ice) {
+        if matches!(Host::parse(&name), Ok(Host::Domain(_))) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn host_of(server: &IceServer) -> Option<String> {
+    let (_, rest) = server.url.split_once(':')?;
+    let authority = rest.split('?').next()?;
+    url::Url::parse(&format!("unknown://{authority}")).ok()?.host_str().map(str::to_owned)
+}
+
+struct Resolved {
+    name: String,
+    /// The addresses, or why there are none.
+    addresses: Result<Vec<IpAddr>, String>,
+}
+
+impl Resolved {
+    fn to_line(&self) -> String {
+        match &self.addresses {
+            Ok(addresses) => {
+                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+                format!("{} is {}", self.name, addresses.join(", "))
+            }
+            Err(reason) => format!(
+                "{} does not resolve ({reason}): correct the name, or see whether this machine has a network and a name server",
+                self.name
+            ),
+        }
+    }
+}
+
+/// Asks for all names at once.
+fn resolve(names: Vec<String>) -> Vec<Resolved> {
+    let unresolved = |names: Vec<String>, reason: String| {
+        names.into_iter().map(|name| Resolved { name, addresses: Err(reason.clone()) }).collect()
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return unresolved(names, error.to_string()),
+    };
+    let resolved = runtime.block_on(futures_util::future::join_all(names.into_iter().map(resolve_one)));
+    // A resolver that still waits has a thread of its own, which cannot be stopped and is not waited for.
+    runtime.shutdown_background();
+    resolved
+}
+
+async fn resolve_one(name: String) -> Resolved {
+    let lookup = tokio::net::lookup_host((name.clone(), 0));
+    let addresses = match tokio::time::timeout(DNS_TIMEOUT, lookup).await {
+        Ok(Ok(found)) => {
+            let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
+            addresses.dedup();
+            if addresses.is_empty() { Err("no address".to_owned()) } else { Ok(addresses) }
+        }
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(format!("no reply within {} s", DNS_TIMEOUT.as_secs())),
+    };
+    Resolved { name, addresses }
+}
+
+fn files_and_devices(config: &Config) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let TlsConfig::CaFile(path) = &config.signal.tls {
+        lines.push(ca_file(path));
+    }
+    lines.extend(devices(&config.drive).into_iter().map(|path| match path.exists() {
+        true => format!("{} is there", path.display()),
+        false => {
+            format!("{} is not there: enable it in the board's configuration, or correct the path", path.display())
+        }
+    }));
+    lines
+}
+
+fn ca_file(path: &Path) -> String {
+    match std::fs::read_to_string(path) {
+        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {
+            format!("{} holds {} certificate(s)", path.display(), text.matches("-----BEGIN CERTIFICATE-----").count())
+        }
+        Ok(_) => format!("{} holds no certificate: it must be a PEM file", path.display()),
+        Err(error) => format!("{} cannot be read ({error}): correct tls.ca_file", path.display()),
+    }
+}
+
+fn devices(drive: &DriveConfig) -> Vec<&Path> {
+    let board = match &drive.actuator {
+        ActuatorConfig::Pca9685(board) => Some(board),
+        ActuatorConfig::Simulated | ActuatorConfig::Bridge => None,
+    };
+    let bus = board.map(|board| board.bus.as_path());
+    let output_enable = board.and_then(|board| board.output_enable.as_ref()).map(|line| line.chip.as_path());
+    let lap_sensor = drive.lap_sensor.as_ref().map(|sensor| sensor.chip.as_path());
+    let mut devices: Vec<_> = [bus, output_enable, lap_sensor].into_iter().flatten().collect();
+    devices.dedup();
+    devices
+}

@@ -1,0 +1,86 @@
+//! One value, from TOML or from text, as the type that its key must have.
+
+use config::{Value, ValueKind};
+use toml_edit::Item;
+
+use super::schema::Kind;
+
+/// A TOML value of this kind, or what it is instead.
+///
+/// # Errors
+/// "a string", "a table", … for the message.
+pub(super) fn from_item(item: &Item, kind: Kind) -> Result<ValueKind, &'static str> {
+    use toml_edit::Value as Toml;
+    let found = describe(item);
+    let Some(value) = item.as_value() else { return Err(found) };
+    match (kind, value) {
+        (Kind::Integer, Toml::Integer(n)) => Ok((*n.value()).into()),
+        (Kind::Decimal, Toml::Float(n)) => Ok((*n.value()).into()),
+        #[expect(clippy::cast_precision_loss, reason = "the ranges of decimal keys end far below 2^53")]
+        (Kind::Decimal, Toml::Integer(n)) => Ok((*n.value() as f64).into()),
+        (Kind::Boolean, Toml::Boolean(yes)) => Ok((*yes.value()).into()),
+        (Kind::Text | Kind::Secret, Toml::String(text)) => Ok(text.value().as_str().into()),
+        (Kind::Integers, Toml::Array(elements)) => {
+            let integers = elements.iter().map(toml_edit::Value::as_integer);
+            integers.collect::<Option<Vec<_>>>().map(list).ok_or("an array of something else")
+        }
+        _ => Err(found),
+    }
+}
+
+/// Text as a value of this kind.
+///
+/// # Errors
+/// The remedy, when it is not one.
+pub(super) fn from_text(text: &str, kind: Kind) -> Result<ValueKind, String> {
+    let refused = || format!("must be {}", kind.expected());
+    match kind {
+        Kind::Integer => integer(text).map(Into::into),
+        Kind::Decimal => text.trim().parse::<f64>().map(Into::into).map_err(|_| refused()),
+        Kind::Boolean => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "yes" | "on" | "1" => Ok(true.into()),
+            "false" | "no" | "off" | "0" => Ok(false.into()),
+            _ => Err(refused()),
+        },
+        Kind::Text | Kind::Secret => Ok(text.into()),
+        Kind::Integers => {
+            let text = text.trim();
+            let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
+            inner.split(',').map(integer).collect::<Result<Vec<_>, _>>().map(list).map_err(|_| refused())
+        }
+        Kind::Tables => Err(refused()),
+    }
+}
+
+/// Decimal, or hexadecimal as `0x40`.
+fn integer(text: &str) -> Result<i64, String> {
+    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+    let text = text.trim();
+    let parsed = match text.strip_prefix("0x") {
+        Some(digits) => i64::from_str_radix(digits, 16),
+        None => text.parse(),
+    };
+    parsed.map_err(|error| match error.kind() {
+        PosOverflow | NegOverflow => "is an integer beyond every range".to_owned(),
+        _ => format!("must be {}", Kind::Integer.expected()),
+    })
+}
+
+fn list(integers: Vec<i64>) -> ValueKind {
+    ValueKind::Array(integers.into_iter().map(|n| Value::new(None, n)).collect())
+}
+
+fn describe(item: &Item) -> &'static str {
+    use toml_edit::Value as Toml;
+    match item {
+        Item::None => "nothing",
+        Item::Table(_) | Item::Value(Toml::InlineTable(_)) => "a table",
+        Item::ArrayOfTables(_) => "an array of tables",
+        Item::Value(Toml::String(_)) => "a string",
+        Item::Value(Toml::Integer(_)) => "an integer",
+        Item::Value(Toml::Float(_)) => "a number with a fraction",
+        Item::Value(Toml::Boolean(_)) => "true or false",
+        Item::Value(Toml::Datetime(_)) => "a date or time",
+        Item::Value(Toml::Array(_)) => "an array",
+    }
+}

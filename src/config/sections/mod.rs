@@ -1,0 +1,52 @@
+//! One file a section of the channel file: every key's type, range, default, and what it becomes.
+
+mod drive;
+mod hardware;
+mod ice;
+mod log;
+mod rtc;
+mod server;
+mod tls;
+mod vehicle;
+mod video;
+
+use super::reader::{Read, Reader};
+use super::{Config, LogConfig};
+use crate::drive::settings::DriveConfig;
+use crate::rtc::settings::RtcConfig;
+use crate::signal::settings::SignalConfig;
+use crate::video::settings::VideoConfig;
+
+/// What each folder needs, as far as it could be read.
+pub(super) struct Parts {
+    pub(super) log: Read<LogConfig>,
+    pub(super) signal: Read<SignalConfig>,
+    pub(super) video: Read<VideoConfig>,
+    pub(super) rtc: Read<RtcConfig>,
+    pub(super) drive: Read<DriveConfig>,
+}
+
+impl Parts {
+    /// The configuration, when no part failed.
+    pub(super) fn whole(self) -> Read<Config> {
+        Ok(Config { log: self.log?, signal: self.signal?, video: self.video?, rtc: self.rtc?, drive: self.drive? })
+    }
+}
+
+/// Reads every section, in the order of `config/example.toml`.
+pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
+    let channel = server::channel(reader);
+    let log = log::read(reader);
+    let signal = server::read(reader, channel.clone());
+    let server = signal.as_ref().ok().map(|signal| &signal.server);
+    let rtc = rtc::read(reader, server);
+    let video = video::read(reader);
+    let drive = drive::read(reader, channel.as_ref().ok());
+    Parts { log, signal, video, rtc, drive }
+}
+
+/// Whether a key is one of the car's (see [`super::load_drive`]).
+pub(super) fn concerns_the_car(key: &str) -> bool {
+    let section = key.split('.').next().unwrap_or(key);
+    matches!(section, "drive" | "lap_sensor" | "bridge")
+}

@@ -1,0 +1,288 @@
+//! The bridge: a Unix socket for the owner's own programs (Python, ROS), one JSON object a line, in UTF-8.
+//!
+//! # From the daemon
+//! | line | when |
+//! |---|---|
+//! | `{"hello":{"protocol":1,"actuator":true,"neutral":{"throttle":375,"steering":399}}}` | first; `neutral` only where `actuator` is true |
+//! | `{"gate":{"state":"parked","cause":"deadline"}}` | after `hello`, and at each transition of the gate; by the names on `metric`, `cause` null when armed |
+//! | `{"stream":<message>}` | each JSON message of a viewer, as it came, whether or not the gate lets it through |
+//! | `{"output":{"throttle":0.5,"steering":-0.25,"brake":false,"pulses":{"throttle":420,"steering":379},"at":8123.25}}` | 50 times a second, with `actuator = "bridge"` only |
+//! | `{"error":"not JSON: …"}` | in answer to a line that was not taken |
+//!
+//! `throttle` is −1 (full reverse) … 1 (full forward), `steering` −1 (full right) … 1 (full left); `brake` is the moment
+//! of counter-thrust of a stop. `pulses` are the same as PCA9685 ticks, with the ESC's way into reverse played out.
+//! `at` is in seconds of `CLOCK_MONOTONIC` (Python: `time.monotonic()`).
+//!
+//! A program that moves something **must** stop it when 100 ms pass without an `output`, or when the socket ends: a
+//! daemon that was killed or hangs sends nothing. It must not act on an `output` whose `at` is older than that.
+//!
+//! # To the daemon
+//! | line | what it does |
+//! |---|---|
+//! | `{"metric":{"battery":{"key":"volts","value":11.8}}}` | the object goes out on `metric`, if the link has room. The topic `drive` is refused: it is the gate's |
+//!
+//! # Limits
+//! [`MAX_PROGRAMS`] programs, lines of at most 4096 bytes (a longer one ends the connection). Nothing waits for a
+//! program: 64 lines are kept for one that does not read, the next one disconnects it, since what it would read then is
+//! past. Outputs are not queued at all: the newest takes the place of one that is still waiting.
+//!
+//! `config/bridge-client.py` is an example.
+
+mod lines;
+mod server;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::time::{ClockId, clock_gettime};
+
+use self::lines::Line;
+use self::server::Server;
+use self::socket::Listening;
+use super::actuator::{Actuator, ActuatorError, ActuatorFailure, Output};
+use super::gate::State;
+use super::settings::BridgeConfig;
+
+pub use self::lines::BridgeRequest;
+pub use self::socket::BridgeError;
+
+/// Programs connected at the same time; another one is told so and disconnected.
+pub const MAX_PROGRAMS: usize = 8;
+
+/// Lines on their way to the bridge's thread. More than it can be behind by; when full, the oldest is dropped and counted.
+const INBOX_LINES: usize = 64;
+
+/// How often a program gets the gate's output: 50 times a second.
+const OUTPUT_PERIOD: Duration = Duration::from_millis(20);
+
+/// The bridge. Dropping it disconnects all programs, removes the socket and waits for the thread.
+#[derive(Debug)]
+pub struct Bridge {
+    handle: BridgeHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Bridge {
+    /// Listens. `neutral` is what `hello` says of the actuator, with `actuator = "bridge"`. `on_request` is called on
+    /// the bridge's thread for each request of a program and must not block.
+    ///
+    /// # Errors
+    /// The socket cannot be made, or another daemon has it.
+    pub fn start(
+        config: &BridgeConfig,
+        neutral: Option<Output>,
+        on_request: impl FnMut(BridgeRequest) + Send + 'static,
+    ) -> Result<Self, BridgeError> {
+        let failed = |step| {
+            let path = config.socket.clone();
+            move |source: io::Error| BridgeError::Io { path, step, source }
+        };
+        let listening = Listening::open(&config.socket)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
+        let wake = wake.map_err(|error| failed("make its wake-up")(error.into()))?;
+        let shared = Arc::new(Shared {
+            wake,
+            inbox: Mutex::default(),
+            hello: lines::hello(neutral),
+            programs: AtomicUsize::new(0),
+            ended: AtomicBool::new(false),
+        });
+        let server = Server::new(listening, Arc::clone(&shared), on_request);
+        let ended = Ended(Arc::clone(&shared));
+        let serve = move || {
+            let _ended = ended;
+            server.run();
+        };
+        let thread = thread::Builder::new().name("bridge".into()).spawn(serve).map_err(failed("start its thread"))?;
+        Ok(Self { handle: BridgeHandle(shared), thread: Some(thread) })
+    }
+
+    /// For those who have something to tell the programs.
+    pub fn handle(&self) -> BridgeHandle {
+        self.handle.clone()
+    }
+
+    /// The actuator that hands the gate's output to the programs.
+    pub fn actuator(&self) -> Box<dyn Actuator> {
+        Box::new(BridgeActuator(self.handle()))
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        self.handle.0.close();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the bridge's thread panicked");
+        }
+    }
+}
+
+/// Whether a daemon serves the bridge at this path, even one that hangs.
+///
+/// # Errors
+/// It cannot be found out, e.g. for want of rights.
+pub(super) fn is_served(path: &Path) -> io::Result<bool> {
+    socket::is_served(path)
+}
+
+/// Tells the programs something. No call waits for a program, and while none is connected a call costs next to nothing.
+#[derive(Clone, Debug)]
+pub struct BridgeHandle(Arc<Shared>);
+
+impl BridgeHandle {
+    /// A message of a viewer on `stream`. What is not JSON is not passed on.
+    pub fn stream(&self, message: &[u8]) {
+        if self.0.has_programs()
+            && let Some(line) = lines::stream(message)
+        {
+            self.0.tell(|inbox| inbox.push(line));
+        }
+    }
+
+    /// A transition of the gate. Kept for programs to come.
+    pub fn gate(&self, state: State) {
+        let line = lines::gate(state);
+        self.0.tell(|inbox| {
+            inbox.gate = Some(Arc::clone(&line));
+            inbox.push(line);
+        });
+    }
+
+    fn output(&self, output: &Output) {
+        if self.0.has_programs() {
+            let now = Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default();
+            let line = lines::output(output, now.as_secs_f64());
+            self.0.tell(|inbox| inbox.output = Some(line));
+        }
+    }
+}
+
+/// With `actuator = "bridge"`: the programs move the car.
+struct BridgeActuator(BridgeHandle);
+
+impl Actuator for BridgeActuator {
+    fn name(&self) -> &'static str {
+        "bridge"
+    }
+
+    fn period(&self) -> Duration {
+        OUTPUT_PERIOD
+    }
+
+    fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError> {
+        self.apply(neutral).map(|()| Duration::ZERO)
+    }
+
+    fn apply(&mut self, output: &Output) -> Result<(), ActuatorError> {
+        if self.0.0.ended.load(Ordering::Relaxed) {
+            let ended = ActuatorFailure::new("hand the output to the programs", "the bridge's thread has ended");
+            return Err(ActuatorError::new("bridge", vec![ended]));
+        }
+        self.0.output(output);
+        Ok(())
+    }
+}
+
+/// Between the daemon's threads and the bridge's.
+#[derive(Debug)]
+struct Shared {
+    wake: OwnedFd,
+    inbox: Mutex<Inbox>,
+    hello: Line,
+    programs: AtomicUsize,
+    ended: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    lines: VecDeque<Line>,
+    dropped: u64,
+    output: Option<Line>,
+    /// The gate's last transition.
+    gate: Option<Line>,
+    closing: bool,
+}
+
+/// What the thread takes out of the inbox.
+struct News {
+    lines: Vec<Line>,
+    dropped: u64,
+    output: Option<Line>,
+    /// These are the last.
+    closing: bool,
+}
+
+impl Shared {
+    fn has_programs(&self) -> bool {
+        self.programs.load(Ordering::Relaxed) > 0
+    }
+
+    fn set_programs(&self, count: usize) {
+        self.programs.store(count, Ordering::Relaxed);
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Inbox)) {
+        change(&mut self.inbox());
+        // Full is as good as told: the thread has not looked yet.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    fn close(&self) {
+        self.tell(|inbox| inbox.closing = true);
+    }
+
+    /// All news since the last time.
+    fn take(&self) -> News {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+        let mut inbox = self.inbox();
+        News {
+            lines: inbox.lines.drain(..).collect(),
+            dropped: std::mem::take(&mut inbox.dropped),
+            output: inbox.output.take(),
+            closing: inbox.closing,
+        }
+    }
+
+    /// What a program that connects is told first.
+    fn greeting(&self) -> Vec<Line> {
+        let gate = self.inbox().gate.clone();
+        std::iter::once(Arc::clone(&self.hello)).chain(gate).collect()
+    }
+
+    /// Nothing panics while it is held; if it did, the inbox would still be whole.
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inbox {
+    fn push(&mut self, line: Line) {
+        if self.lines.len() == INBOX_LINES {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+        self.lines.push_back(line);
+    }
+}
+
+/// Tells the actuator that the thread is gone, even when it panicked.
+struct Ended(Arc<Shared>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.set_programs(0);
+        self.0.ended.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,335 @@
+// The page: chooses the car, joins the parts, and says in words how things are.
+
+import { Controls } from "./controls.js";
+import { Driver } from "./drive.js";
+import { Link } from "./link.js";
+import { FrameWatch, Log, Stats } from "./overlay.js";
+
+/** A picture that stands still for longer is said to. */
+const STILL_MS = 1_000;
+const CHANNELS_RETRY_MS = 2_000;
+
+const $ = (id) => document.getElementById(id);
+const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+
+const video = $("picture");
+const frames = new FrameWatch(video);
+const stats = new Stats($("stats"), frames);
+const log = new Log($("log"));
+
+/** Everything the words on the page depend on. */
+const now = {
+  link: { name: "starting" },
+  /** Whether a picture has been shown on this connection. */
+  picture: false,
+  car: null,
+  wheel: null,
+  drive: null,
+  cause: "",
+};
+
+let link;
+let driver;
+let power = 0.5;
+
+main();
+
+async function main() {
+  wireTools();
+  const token = readToken();
+  const channel = new URLSearchParams(location.search).get("channel") ?? await chooseChannel(token);
+  document.title = `${channel} – rtcpub`;
+  say($("channel"), channel);
+  link = new Link({ channel, token: token.value });
+  driver = new Driver(link);
+  stats.watch(link);
+  wireLink(token);
+  wireControls();
+  setInterval(render, 250);
+  render();
+  link.run();
+}
+
+// ---- the way in ----
+
+/** The token comes in the address's fragment, which no server ever sees, and stays in the tab. */
+function readToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (token) {
+    sessionStorage.setItem("token", token);
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  return { value: sessionStorage.getItem("token") ?? "" };
+}
+
+async function askForToken(token) {
+  const dialog = $("token-dialog");
+  if (dialog.open) return;
+  $("token-input").value = "";
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  token.value = $("token-input").value;
+  sessionStorage.setItem("token", token.value);
+  if (link) link.token = token.value;
+}
+
+/** The live channels; null while the hub cannot be asked. */
+async function liveChannels(token) {
+  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
+  try {
+    const reply = await fetch("/channels", { headers, cache: "no-store" });
+    if (reply.status === 401) {
+      await askForToken(token);
+      return liveChannels(token);
+    }
+    return reply.ok ? await reply.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** The only car there is, or the one that is picked. */
+async function chooseChannel(token) {
+  for (;;) {
+    const channels = await liveChannels(token);
+    if (channels?.length === 1) return remember(channels[0].id);
+    if (channels?.length > 1) return remember(await pick(channels));
+    showNotice(channels ? "No car is here yet" : "The hub does not answer",
+      channels ? "The picture starts as soon as a car publishes to this hub." : "Trying again.");
+    say($("link-text"), channels ? "Waiting for a car" : "Hub unreachable");
+    await new Promise((resolve) => setTimeout(resolve, CHANNELS_RETRY_MS));
+  }
+}
+
+function remember(channel) {
+  history.replaceState(null, "", `?${new URLSearchParams({ channel })}`);
+  return channel;
+}
+
+function pick(channels) {
+  hideNotice();
+  const dialog = $("channel-dialog");
+  return new Promise((resolve) => {
+    $("channel-list").replaceChildren(...channels.map(({ id, viewers }) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.textContent = id;
+      const detail = document.createElement("small");
+      detail.textContent = viewers === 1 ? "1 viewer" : `${viewers} viewers`;
+      button.append(detail);
+      button.addEventListener("click", () => { dialog.close(); resolve(id); });
+      const item = document.createElement("li");
+      item.append(button);
+      return item;
+    }));
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.showModal();
+  });
+}
+
+// ---- what the hub and the car say ----
+
+function wireLink(token) {
+  link.addEventListener("state", ({ detail }) => {
+    now.link = detail;
+    // A refused socket says nothing; the list of channels does.
+    if (detail.name === "lost") liveChannels(token);
+    render();
+  });
+  link.addEventListener("closed", () => {
+    driver.set(0, 0);
+    Object.assign(now, { picture: false, wheel: null, drive: null, cause: "" });
+    render();
+  });
+  link.addEventListener("track", ({ detail: { track, stream } }) => show(track, stream));
+  link.addEventListener("company", ({ detail }) => {
+    now.car = detail.publisher ?? now.car;
+    say($("company"), detail.viewers > 1 ? `${detail.viewers} viewers` : "");
+    render();
+  });
+  link.addEventListener("metric", ({ detail }) => metric(detail));
+  frames.onframe = () => { if (!now.picture) { now.picture = true; render(); } };
+}
+
+/** The old picture stays until the new one has something to show. */
+function show(track, stream) {
+  const attach = () => {
+    if (video.srcObject === stream) return;
+    frames.restart();
+    video.srcObject = stream;
+    video.play().catch(() => {});
+  };
+  if (!track.muted) attach();
+  else track.addEventListener("unmute", attach, { once: true });
+}
+
+function metric(text) {
+  let message;
+  try { message = JSON.parse(text); } catch { message = {}; }
+  for (const [topic, body] of Object.entries(message ?? {})) {
+    if (topic === "wheel" && body?.key === "state") now.wheel = body.value;
+    if (topic === "hub" && body?.key === "publisher") now.car = body.value === 1;
+    if (topic === "drive") driveMetric(body ?? {});
+    if (topic !== "hub" && topic !== "wheel") log.add(text);
+  }
+  render();
+}
+
+function driveMetric({ key, value, cause }) {
+  if (key === "state") {
+    const state = typeof value === "string" ? value : value?.state;
+    now.drive = String(state ?? "").toLowerCase();
+    now.cause = String(cause ?? value?.cause ?? "");
+    driver.carSays(now.drive === "latched");
+  } else if (key === "cause") {
+    now.cause = String(value ?? "");
+  }
+}
+
+// ---- what the driver does ----
+
+function wireControls() {
+  const controls = new Controls({ throttleStick: $("throttle-stick"), steeringStick: $("steering-stick") });
+  controls.addEventListener("move", ({ detail: { throttle, steering } }) => {
+    if (now.wheel === "taken") return;
+    driver.set(throttle * power, steering);
+  });
+  const stop = () => { driver.latch(); render(); };
+  controls.addEventListener("stop", stop);
+  $("stop").addEventListener("click", stop);
+  $("clear").addEventListener("click", () => { controls.release(); driver.clear(); render(); });
+  $("wheel-button").addEventListener("click", () => {
+    if (now.wheel === "held") driver.releaseWheel();
+    else driver.takeWheel();
+  });
+  const range = $("power-range");
+  range.value = localStorage.getItem("power") ?? range.value;
+  const setPower = () => {
+    power = range.valueAsNumber / 100;
+    say($("power-value"), `${range.value} %`);
+    localStorage.setItem("power", range.value);
+  };
+  range.addEventListener("input", setPower);
+  // A driver's next key must drive, not move the slider.
+  range.addEventListener("change", () => range.blur());
+  setPower();
+}
+
+function wireTools() {
+  const toggle = (button, panel) => button.addEventListener("click", () => {
+    panel.hidden = !panel.hidden;
+    button.setAttribute("aria-pressed", String(!panel.hidden));
+    button.blur();
+  });
+  toggle($("toggle-stats"), $("stats"));
+  toggle($("toggle-log"), $("log"));
+  const full = $("toggle-full");
+  full.hidden = !document.fullscreenEnabled;
+  full.addEventListener("click", () => {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen().catch(() => {});
+    full.blur();
+  });
+  document.addEventListener("fullscreenchange", () => full.setAttribute("aria-pressed", String(Boolean(document.fullscreenElement))));
+  const touch = () => document.body.classList.add("touch");
+  if (matchMedia("(pointer: coarse)").matches) touch();
+  addEventListener("touchstart", touch, { once: true, passive: true });
+  // Safari zooms by gesture events of its own.
+  addEventListener("gesturestart", (event) => event.preventDefault());
+  addEventListener("pointerdown", keepAwake, { passive: true });
+  addEventListener("keydown", keepAwake, { passive: true });
+}
+
+let lock = null;
+
+/** A phone must not go dark while it drives. Only where the page is a secure context. */
+async function keepAwake() {
+  if (lock || !navigator.wakeLock) return;
+  try {
+    lock = await navigator.wakeLock.request("screen");
+    lock.addEventListener("release", () => { lock = null; });
+  } catch {
+    lock = null;
+  }
+}
+
+// ---- words ----
+
+function render() {
+  renderLink();
+  renderWheel();
+  renderDrive();
+  const canDrive = now.wheel !== "taken" && link?.canSend;
+  for (const stick of [$("throttle-stick"), $("steering-stick")]) stick.hidden = !canDrive;
+  $("power").hidden = !canDrive;
+  $("keys").hidden = !canDrive;
+}
+
+function renderLink() {
+  const [tone, text, title, detail] = linkWords();
+  $("link").dataset.tone = tone;
+  say($("link-text"), text);
+  if (title) showNotice(title, detail ?? "", tone);
+  else hideNotice();
+}
+
+/** Tone and words for the corner; a title and a detail when there is no picture to look at. */
+function linkWords() {
+  const still = frames.stillFor();
+  switch (now.link.name) {
+    case "connecting": return ["wait", "Connecting to the hub", ...(now.picture ? [] : ["Connecting to the hub", ""])];
+    case "negotiating": return ["wait", "Setting up the picture", "Setting up the picture", ""];
+    case "weak": return ["warn", "Connection is breaking up"];
+    case "lost": {
+      const seconds = Math.ceil((now.link.retryAt - performance.now()) / 1_000);
+      const when = seconds > 0 ? `Trying again in ${seconds} s.` : "Trying again.";
+      return ["bad", "Not connected", "Connection lost", `${sentence(now.link.reason)} ${when}`];
+    }
+    case "connected": break;
+    default: return ["wait", "Starting"];
+  }
+  if (now.car === false) return ["warn", "Car is offline", "The car is offline", "The picture comes back by itself when the car does."];
+  if (!now.picture) return ["wait", "Waiting for the picture", "Waiting for the picture", ""];
+  if (still > STILL_MS) return ["bad", `Picture has stood still for ${Math.floor(still / 1_000)} s`];
+  return ["good", "Live"];
+}
+
+const sentence = (text = "") => (text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "");
+
+function renderWheel() {
+  const words = {
+    held: ["You drive", "Release the wheel"],
+    free: ["The wheel is free", "Take the wheel"],
+    taken: ["Someone else drives", null],
+  }[now.wheel] ?? ["No wheel yet", null];
+  $("wheel").dataset.state = now.wheel ?? "unknown";
+  say($("wheel-text"), words[0]);
+  $("wheel-button").hidden = words[1] === null;
+  if (words[1]) say($("wheel-button"), words[1]);
+}
+
+function renderDrive() {
+  const latched = driver?.latched ?? false;
+  const state = latched ? "latched" : now.drive;
+  const words = { latched: "Emergency stop", armed: "Driving", parked: "Parked", braking: "Braking" };
+  $("drive").hidden = !state;
+  $("drive").dataset.state = state ?? "unknown";
+  say($("drive-state"), words[state] ?? sentence(state ?? "").replace(/\.$/, ""));
+  say($("drive-cause"), state === "armed" ? "" : now.cause);
+  const clears = latched && now.wheel !== "taken" && Boolean(link?.canSend);
+  $("clear").hidden = !clears;
+  $("stop").classList.toggle("latched", latched);
+}
+
+function showNotice(title, detail, tone = "wait") {
+  $("notice").hidden = false;
+  $("notice").dataset.tone = tone;
+  say($("notice-title"), title);
+  say($("notice-detail"), detail);
+  video.classList.add("dimmed");
+}
+
+function hideNotice() {
+  $("notice").hidden = true;
+  video.classList.remove("dimmed");
+}

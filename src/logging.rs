@@ -1,0 +1,244 @@
+//! Logs: one line an event on standard error; for a person on a terminal, for journald under systemd.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+
+use rustix::fs::fstat;
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Subscriber};
+use tracing_log::{AsLog, NormalizeEvent};
+use tracing_subscriber::fmt::format::{Format, Full, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+/// Which events are logged: a level, or a list of tracing's directives (`info,rtcpub::drive=debug`).
+///
+/// A bare level is that of rtcpub itself. The libraries below it stay at `warn` unless they are named
+/// (`rtc_ice=debug`), for at `info` and below some of them write a line a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFilter {
+    /// As given, in canonical form: no blanks, no empty items.
+    text: String,
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self { text: "info".to_owned() }
+    }
+}
+
+impl LogFilter {
+    /// A filter, or what is wrong with it.
+    ///
+    /// # Errors
+    /// One sentence with the remedy.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let items: Vec<_> = text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect();
+        if items.is_empty() {
+            return Err(format!("must be one of {}", LEVELS.join(", ")));
+        }
+        for item in &items {
+            check(item)?;
+        }
+        let filter = Self { text: items.join(",") };
+        filter.try_build().map_err(|_| DIRECTIVE_FORM.to_owned())?;
+        Ok(filter)
+    }
+
+    /// As written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    fn build(&self) -> EnvFilter {
+        self.try_build().expect("the directives were parsed when the filter was made")
+    }
+
+    fn try_build(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+        let ours = self.text.split(',').rfind(|item| LEVELS.contains(item)).unwrap_or("info");
+        let libraries = if matches!(ours, "off" | "error") { ours } else { "warn" };
+        // A directive matches by prefix, and the longest wins: `rtcpub` must be named or `rtc=…` would decide about it.
+        let named: Vec<_> = self.text.split(',').filter(|item| !LEVELS.contains(item)).collect();
+        let directives = [libraries, NOISY, &format!("rtcpub={ours}"), &named.join(",")].join(",");
+        EnvFilter::builder().with_regex(false).parse(directives)
+    }
+}
+
+/// Libraries that warn of what is no fault: a check before there are candidates, a client without a server name.
+const NOISY: &str = "rtc_ice=error,rtc_dtls=error";
+
+/// Changes the filter of the running process.
+#[derive(Clone, Debug)]
+pub struct LogControl {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl LogControl {
+    /// Logs by another filter from now on.
+    pub fn set(&self, filter: &LogFilter) {
+        if self.filter.reload(filter.build()).is_ok() {
+            tracing_log::log::set_max_level(LevelFilter::current().as_log());
+        }
+    }
+}
+
+/// The process logs already.
+#[derive(Debug, thiserror::Error)]
+#[error("logging has been started before")]
+pub struct AlreadyStarted;
+
+/// Starts logging to standard error, records of the `log` crate included. Once in a process.
+///
+/// # Errors
+/// When it has been started before.
+pub fn start(filter: &LogFilter) -> Result<LogControl, AlreadyStarted> {
+    let (layers, control) = layers(filter, Style::of_stderr(), io::stderr);
+    tracing_subscriber::registry().with(layers).try_init().map_err(|_| AlreadyStarted)?;
+    Ok(control)
+}
+
+/// From now on a panic is one line in the log: thread, message and place. With `RUST_BACKTRACE=1` the backtrace follows.
+pub fn log_panics() {
+    std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+        let message = panic.payload_as_str().unwrap_or("no message");
+        let backtrace = std::backtrace::Backtrace::capture();
+        if tracing::enabled!(Level::ERROR) {
+            tracing::error!(%place, thread, "panic: {message}");
+        } else {
+            let line = format!("rtcpub: panic: {message} place={place} thread={thread:?}");
+            complain(&line.replace('\n', "\\n"));
+        }
+        if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
+            complain(&backtrace.to_string());
+        }
+    }));
+}
+
+/// Writes a line to standard error, as far as anyone listens there.
+pub fn complain(line: &str) {
+    use io::Write as _;
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn layers<W>(filter: &LogFilter, style: Style, writer: W) -> (impl Layer<Registry> + use<W>, LogControl)
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let (filter, handle) = reload::Layer::new(filter.build());
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(writer)
+        .with_ansi(style == Style::Terminal)
+        .log_internal_errors(false)
+        .event_format(OneLine::new(style));
+    (lines.with_filter(filter), LogControl { filter: handle })
+}
+
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+const DIRECTIVE_FORM: &str =
+    "must be a level, or directives such as \"info,rtcpub::drive=debug\" (tracing's EnvFilter has the grammar)";
+
+/// A bare word that is not a level would be a target with everything switched on: more likely a typing mistake.
+fn check(item: &str) -> Result<(), String> {
+    let (is_directive, level) = match item.rsplit_once('=') {
+        _ if item.ends_with(']') => (true, "trace"),
+        Some((_, level)) => (true, level),
+        None => (false, item),
+    };
+    if LEVELS.contains(&level) {
+        return Ok(());
+    }
+    let near = LEVELS.iter().find(|known| strsim::damerau_levenshtein(known, &level.to_lowercase()) <= 2);
+    let hint = near.map(|near| format!("; did you mean \"{near}\"?")).unwrap_or_default();
+    if is_directive {
+        Err(format!("{DIRECTIVE_FORM}{hint}"))
+    } else {
+        Err(format!("must be one of {}{hint}", LEVELS.join(", ")))
+    }
+}
+
+/// Who reads standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Style {
+    /// A person: time, colour.
+    Terminal,
+    /// A file or pipe: time, no colour.
+    Plain,
+    /// journald: it has the time and wants the priority in front (sd-daemon(3)).
+    Journal,
+}
+
+impl Style {
+    fn of_stderr() -> Self {
+        if goes_to_journald() {
+            Self::Journal
+        } else if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
+            Self::Terminal
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// Whether standard error is the very stream that `$JOURNAL_STREAM` names: the variable is inherited by children whose
+/// output goes elsewhere (systemd.exec(5)).
+fn goes_to_journald() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// Formats an event as one line, whatever is in it.
+struct OneLine {
+    style: Style,
+    timed: Format<Full>,
+    untimed: Format<Full, ()>,
+}
+
+impl OneLine {
+    fn new(style: Style) -> Self {
+        let format = tracing_subscriber::fmt::format();
+        let timed = format.clone().with_ansi(style == Style::Terminal);
+        Self { style, timed, untimed: format.without_time().with_level(false).with_ansi(false) }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for OneLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let mut line = String::with_capacity(160);
+        if self.style == Style::Journal {
+            let level = *event.normalized_metadata().as_ref().unwrap_or_else(|| event.metadata()).level();
+            write!(line, "<{}>", priority(level))?;
+            self.untimed.format_event(ctx, Writer::new(&mut line), event)?;
+        } else {
+            self.timed.format_event(ctx, Writer::new(&mut line), event)?;
+        }
+        for (index, part) in line.trim_end().split('\n').enumerate() {
+            out.write_str(if index > 0 { "\\n" } else { "" })?;
+            out.write_str(part)?;
+        }
+        out.write_str("\n")
+    }
+}
+
+/// syslog's numbers (RFC 5424 table 2).
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        Level::DEBUG | Level::TRACE => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! What the hub's peers do with RTP and RTCP: the two sides need different interceptors.
+
+use std::time::Duration;
+
+use rtc::interceptor::{
+    NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot,
+};
+use rtc::peer_connection::configuration::interceptor_registry::configure_twcc_receiver_only;
+use rtc::peer_connection::configuration::media_engine::MediaEngine;
+use webrtc::error::Result;
+
+use super::interceptors::{KeyFrameRequestsToApplication, RtxUnwrap};
+use crate::rtc::engine::media_engine;
+
+/// A lost packet is asked for again this often. The library's default of 100 ms would be visible; on a local network
+/// the answer takes a few milliseconds.
+const NACK_INTERVAL: Duration = Duration::from_millis(20);
+/// A packet is asked for this often at most: after 200 ms the picture has moved on.
+const NACKS_PER_PACKET: u16 = 10;
+/// Sent packets kept for repair, a power of two: 3 s of 1500 kbit/s. The payloads are shared by all viewers.
+const REPAIR_PACKETS: u16 = 512;
+
+/// For the publisher's side: repair what is lost on the way in, and report arrivals to its congestion control.
+pub(super) fn uplink() -> Result<(MediaEngine, Registry)> {
+    let mut engine = media_engine()?;
+    let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_PER_PACKET);
+    let registry = Registry::new()
+        .with(Slot::from(6_500), RtxUnwrap::default())
+        .with(Slot::NackGenerator, nacks.build())
+        .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
+    let registry = configure_twcc_receiver_only(registry, &mut engine)?;
+    Ok((engine, registry))
+}
+
+/// For a viewer's side: repair what it misses, and hear when it needs a key frame.
+pub(super) fn downlink() -> Result<(MediaEngine, Registry)> {
+    let registry = Registry::new()
+        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(REPAIR_PACKETS).build())
+        .with(Slot::SenderReport, SenderReportBuilder::new().build())
+        .with(Slot::from(14_000), KeyFrameRequestsToApplication::default());
+    Ok((media_engine()?, registry))
+}

@@ -1,0 +1,130 @@
+//! Named tasks under one shutdown signal: none is detached, the first that ends unasked ends all, and ending has a deadline.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+/// The tasks of a process and the signal that ends them.
+#[derive(Debug)]
+pub struct Supervisor {
+    tasks: JoinSet<&'static str>,
+    shutdown: CancellationToken,
+}
+
+/// How supervision ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything ended after the shutdown signal, within the deadline.
+    Asked,
+    /// This task ended although nobody had asked.
+    Unasked(&'static str),
+    /// A task panicked: what it said.
+    Panicked(String),
+    /// Tasks were still running at the deadline, and were aborted.
+    Overdue(usize),
+}
+
+impl Supervisor {
+    /// No tasks yet. `shutdown` is the signal: whoever holds a clone can give it.
+    pub fn new(shutdown: CancellationToken) -> Self {
+        Self { tasks: JoinSet::new(), shutdown }
+    }
+
+    /// Starts a task that is vital: it must not end before the shutdown signal.
+    pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(async move {
+            task.await;
+            name
+        });
+    }
+
+    /// Waits for the shutdown signal or the first task that ends unasked, gives the signal, and lets every task end
+    /// within `deadline`.
+    pub async fn run(mut self, deadline: Duration) -> Ended {
+        let first = tokio::select! {
+            () = self.shutdown.cancelled() => None,
+            Some(ended) = self.tasks.join_next() => Some(judge(ended)),
+        };
+        self.shutdown.cancel();
+        let drained = tokio::time::timeout(deadline, drain(&mut self.tasks)).await;
+        match (first, drained) {
+            (Some(first), _) => first,
+            (None, Ok(panicked)) => panicked.unwrap_or(Ended::Asked),
+            (None, Err(_)) => Ended::Overdue(self.tasks.len()),
+        }
+    }
+}
+
+async fn drain(tasks: &mut JoinSet<&'static str>) -> Option<Ended> {
+    let mut panicked = None;
+    while let Some(ended) = tasks.join_next().await {
+        if let Ended::Panicked(what) = judge(ended) {
+            panicked.get_or_insert(Ended::Panicked(what));
+        }
+    }
+    panicked
+}
+
+fn judge(ended: Result<&'static str, JoinError>) -> Ended {
+    match ended {
+        Ok(name) => Ended::Unasked(name),
+        Err(error) => Ended::Panicked(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(2);
+
+    #[tokio::test(start_paused = true)]
+    async fn the_signal_ends_every_task() {
+        let shutdown = CancellationToken::new();
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        for name in ["a", "b"] {
+            let shutdown = shutdown.clone();
+            supervisor.spawn(name, async move { shutdown.cancelled().await });
+        }
+        shutdown.cancel();
+        assert_eq!(supervisor.run(DEADLINE).await, Ended::Asked);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_ends_unasked_takes_the_others_with_it() {
+        let shutdown = CancellationToken::new();
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        let signal = shutdown.clone();
+        supervisor.spawn("steady", async move { signal.cancelled().await });
+        supervisor.spawn("weak", async {});
+        assert_eq!(supervisor.run(DEADLINE).await, Ended::Unasked("weak"));
+        assert!(shutdown.is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_panic_is_told_whenever_it_happens() {
+        let shutdown = CancellationToken::new();
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        supervisor.spawn("brittle", async { panic!("at once") });
+        assert!(matches!(supervisor.run(DEADLINE).await, Ended::Panicked(_)));
+
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        let signal = shutdown.clone();
+        supervisor.spawn("late", async move {
+            signal.cancelled().await;
+            panic!("while ending");
+        });
+        assert!(matches!(supervisor.run(DEADLINE).await, Ended::Panicked(_)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_will_not_end_is_aborted_at_the_deadline() {
+        let shutdown = CancellationToken::new();
+        let mut supervisor = Supervisor::new(shutdown.clone());
+        supervisor.spawn("stubborn", std::future::pending());
+        shutdown.cancel();
+        assert_eq!(supervisor.run(DEADLINE).await, Ended::Overdue(1));
+    }
+}

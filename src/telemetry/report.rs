@@ -1,0 +1,159 @@
+//! What is known, in the form of `metric`: `{"<topic>":{"key":"<name>","value":…}}`
+//! (`shared/reference/spider-protocol.md`). Pure.
+//!
+//! Ours beside the reference's messages: topic `drive` with the keys `state` (`parked`, `armed`, `braking`, `latched`,
+//! and a `cause` beside the value), `throttle` and `steering` (−1 … 1), `pulse_throttle` and `pulse_steering` (ticks),
+//! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topics `video`, `host` and `process` as their
+//! functions say.
+
+use serde::Serialize;
+
+use super::host::HostReading;
+use crate::drive::event::{DriveEvent, DriveSnapshot};
+use crate::drive::gate::State;
+use crate::drive::simulated::CarState;
+use crate::video::control::VideoStats;
+
+/// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
+pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
+    write(topic, &Body { key, value, cause: None })
+}
+
+/// The gate's state with its cause.
+pub fn drive_state(state: State) -> String {
+    let cause = state.cause().map(|cause| cause.name());
+    write("drive", &Body { key: "state", value: state.name(), cause })
+}
+
+/// What an event of the drive says to viewers; some concern only the log.
+pub fn drive_event(event: &DriveEvent) -> Option<String> {
+    match event {
+        DriveEvent::State(state) => Some(drive_state(*state)),
+        DriveEvent::MaxSpeed(pulse) => Some(metric("speed", "maxSpeed", pulse.ticks())),
+        DriveEvent::ActuatorFault(what) => Some(metric("drive", "fault", what)),
+        DriveEvent::ActuatorRecovered => Some(metric("drive", "fault", "")),
+        DriveEvent::MaxSpeedRefused(_)
+        | DriveEvent::MaxSpeedFile(_)
+        | DriveEvent::MessagesRejected { .. }
+        | DriveEvent::Ended(_) => None,
+    }
+}
+
+/// Lap sensor passed at this Unix time, in seconds (the reference's `ir` message).
+pub fn lap_pass(unix_seconds: f64) -> String {
+    metric("ir", "detectTime", unix_seconds)
+}
+
+/// What moves, for a viewer's gauges: only what differs from `before`, or all when there is nothing to compare with.
+pub fn drive_motion(now: &DriveSnapshot, before: Option<&DriveSnapshot>) -> Vec<String> {
+    let mut messages = Vec::new();
+    let changed = |of: fn(&DriveSnapshot) -> f64| before.is_none_or(|before| of(before) != of(now));
+    let mut tell = |key: &str, of: fn(&DriveSnapshot) -> f64| {
+        if changed(of) {
+            messages.push(metric("drive", key, rounded(of(now))));
+        }
+    };
+    tell("throttle", |drive| drive.throttle);
+    tell("steering", |drive| drive.steering);
+    tell("pulse_throttle", |drive| f64::from(drive.pulses.throttle.ticks()));
+    tell("pulse_steering", |drive| f64::from(drive.pulses.steering.ticks()));
+    tell("awaits_neutral", |drive| f64::from(u8::from(drive.awaits_neutral)));
+    messages
+}
+
+/// The picture, from two readings `seconds` apart: `encoder`, `bitrate_kbps` (asked of the encoder), `fps_in`, `fps_out`,
+/// `dropped`, `key_frames` (since the start).
+pub fn video(now: &VideoStats, before: &VideoStats, seconds: f64) -> Vec<String> {
+    let rate = |now: u64, before: u64| rounded(now.saturating_sub(before) as f64 / seconds);
+    vec![
+        metric("video", "encoder", now.encoder),
+        metric("video", "bitrate_kbps", now.bitrate.kbps()),
+        metric("video", "fps_in", rate(now.frames_in, before.frames_in)),
+        metric("video", "fps_out", rate(now.units_out, before.units_out)),
+        metric("video", "dropped", now.frames_dropped + now.units_dropped),
+        metric("video", "key_frames", now.key_frames),
+    ]
+}
+
+/// The simulated car: `speed_mps`, `heading_deg`.
+pub fn simulated(car: &CarState) -> Vec<String> {
+    vec![metric("car", "speed_mps", rounded(car.speed)), metric("car", "heading_deg", rounded(car.heading))]
+}
+
+/// The board: `cpu_load` and `memory_used` (0 … 1), `disk_free_mb`, `temperature_c`, `wifi_dbm`, `throttled` (flags);
+/// what the board does not tell is left out.
+pub fn host(reading: &HostReading) -> Vec<String> {
+    let values = [
+        ("cpu_load", reading.cpu_load),
+        ("memory_used", reading.memory_used),
+        ("disk_free_mb", reading.disk_free_mb),
+        ("temperature_c", reading.temperature_c),
+        ("wifi_dbm", reading.wifi_dbm),
+        ("throttled", reading.throttled.map(f64::from)),
+    ];
+    values.into_iter().filter_map(|(key, value)| Some(metric("host", key, rounded(value?)))).collect()
+}
+
+/// This process: `rss_kib`, `uptime_s`, `version`.
+pub fn process(resident_kib: Option<u64>, uptime_s: u64) -> Vec<String> {
+    let mut messages =
+        vec![metric("process", "uptime_s", uptime_s), metric("process", "version", env!("CARGO_PKG_VERSION"))];
+    messages.extend(resident_kib.map(|kib| metric("process", "rss_kib", kib)));
+    messages
+}
+
+#[derive(Serialize)]
+struct Body<'a, V> {
+    key: &'a str,
+    value: V,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'a str>,
+}
+
+fn write<V: Serialize>(topic: &str, body: &Body<'_, V>) -> String {
+    let body = serde_json::to_string(body).expect("strings and numbers under string keys always serialise");
+    let topic = serde_json::to_string(topic).expect("a string always serialises");
+    format!("{{{topic}:{body}}}")
+}
+
+/// Three decimals: what a viewer can show.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drive::gate::StopCause;
+    use crate::drive::settings::Pulse;
+
+    #[test]
+    fn messages_have_the_references_form() {
+        let pulse = Pulse::new(420).expect("within 12 bits");
+        let echo = drive_event(&DriveEvent::MaxSpeed(pulse));
+        assert_eq!(echo.as_deref(), Some(r#"{"speed":{"key":"maxSpeed","value":420}}"#));
+        assert_eq!(lap_pass(1_700_000_000.25), r#"{"ir":{"key":"detectTime","value":1700000000.25}}"#);
+    }
+
+    #[test]
+    fn the_state_carries_its_cause() {
+        assert_eq!(drive_state(State::Armed), r#"{"drive":{"key":"state","value":"armed"}}"#);
+        assert_eq!(
+            drive_state(State::Parked { cause: StopCause::Deadline }),
+            r#"{"drive":{"key":"state","value":"parked","cause":"deadline"}}"#
+        );
+    }
+
+    #[test]
+    fn what_the_board_does_not_tell_is_left_out() {
+        let reading = HostReading { cpu_load: Some(0.123_456), temperature_c: None, ..HostReading::default() };
+        assert_eq!(host(&reading), [r#"{"host":{"key":"cpu_load","value":0.123}}"#]);
+    }
+
+    #[test]
+    fn a_text_cannot_break_out_of_its_message() {
+        let fault = drive_event(&DriveEvent::ActuatorFault("\"}}\n{".into())).expect("a message");
+        let read: serde_json::Value = serde_json::from_str(&fault).expect("JSON");
+        assert_eq!(read["drive"]["value"], "\"}}\n{");
+    }
+}

@@ -1,0 +1,128 @@
+//! The handle through which others steer a running pipeline and read its counters. Nothing here waits: requests are left in
+//! atomics, and the encoder's own thread picks them up before its next frame.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+
+use super::settings::Bitrate;
+
+/// Steers one pipeline. Clones steer the same one; after it has stopped they do nothing.
+#[derive(Clone, Debug)]
+pub struct VideoControl(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    encoder: &'static str,
+    bitrate_ceiling: Bitrate,
+    bitrate_kbps: AtomicU32,
+    key_frame_requests: AtomicU64,
+    counters: Counters,
+}
+
+/// What the pipeline has counted since it started. Each number stands for itself: no order among them is promised.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) frames_in: AtomicU64,
+    pub(super) frames_dropped: AtomicU64,
+    pub(super) units_out: AtomicU64,
+    pub(super) units_dropped: AtomicU64,
+    pub(super) key_frames: AtomicU64,
+}
+
+/// A reading of the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoStats {
+    /// GStreamer's name for the encoder.
+    pub encoder: &'static str,
+    /// The rate the encoder is asked for now.
+    pub bitrate: Bitrate,
+    /// Frames that entered the encoder.
+    pub frames_in: u64,
+    /// Frames replaced by a newer one before the encoder was free. Frames captured are this and `frames_in`.
+    pub frames_dropped: u64,
+    /// Access units the encoder gave out.
+    pub units_out: u64,
+    /// Of these, the ones that found the queue to the track full, or built on one that did.
+    pub units_dropped: u64,
+    /// Of the ones given out, those a decoder can start at.
+    pub key_frames: u64,
+}
+
+impl VideoControl {
+    pub(super) fn new(encoder: &'static str, bitrate: Bitrate, bitrate_ceiling: Bitrate) -> Self {
+        Self(Arc::new(Shared {
+            encoder,
+            bitrate_ceiling,
+            bitrate_kbps: AtomicU32::new(bitrate.min(bitrate_ceiling).kbps()),
+            key_frame_requests: AtomicU64::new(0),
+            counters: Counters::default(),
+        }))
+    }
+
+    /// Asks for a key frame: the next frame into the encoder, unless one was forced within the last
+    /// [`QUIET_WINDOW`](super::key_frames::QUIET_WINDOW); then the first after it. Never lost, however often it is asked.
+    pub fn request_idr(&self) {
+        self.0.key_frame_requests.fetch_add(1, Relaxed);
+    }
+
+    /// Sets the bit rate from the next frame on; the newest value wins. Where the picture fits the level that our SDP
+    /// promises, it is held within what that level allows.
+    pub fn set_bitrate(&self, bitrate: Bitrate) {
+        self.0.bitrate_kbps.store(bitrate.min(self.0.bitrate_ceiling).kbps(), Relaxed);
+    }
+
+    /// The counters now.
+    pub fn stats(&self) -> VideoStats {
+        let counters = &self.0.counters;
+        VideoStats {
+            encoder: self.0.encoder,
+            bitrate: self.bitrate(),
+            frames_in: counters.frames_in.load(Relaxed),
+            frames_dropped: counters.frames_dropped.load(Relaxed),
+            units_out: counters.units_out.load(Relaxed),
+            units_dropped: counters.units_dropped.load(Relaxed),
+            key_frames: counters.key_frames.load(Relaxed),
+        }
+    }
+
+    pub(super) fn encoder(&self) -> &'static str {
+        self.0.encoder
+    }
+
+    pub(super) fn bitrate(&self) -> Bitrate {
+        let kbps = self.0.bitrate_kbps.load(Relaxed);
+        Bitrate::from_kbps(kbps).expect("only the kbps of a Bitrate are ever stored")
+    }
+
+    pub(super) fn key_frame_requests(&self) -> u64 {
+        self.0.key_frame_requests.load(Relaxed)
+    }
+
+    pub(super) fn counters(&self) -> &Counters {
+        &self.0.counters
+    }
+}
+
+/// Counts one.
+pub(super) fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kbps(kbps: u32) -> Bitrate {
+        Bitrate::from_kbps(kbps).expect("a valid rate")
+    }
+
+    #[test]
+    fn the_bit_rate_never_exceeds_the_ceiling() {
+        let control = VideoControl::new("x264enc", kbps(20_000), kbps(14_000));
+        assert_eq!(control.stats().bitrate, kbps(14_000));
+        control.clone().set_bitrate(kbps(800));
+        assert_eq!(control.stats().bitrate, kbps(800));
+        control.set_bitrate(kbps(30_000));
+        assert_eq!(control.stats().bitrate, kbps(14_000));
+    }
+}

@@ -1,0 +1,176 @@
+//! Runs `camera → encoder` as a GStreamer pipeline. This file and its folder are the only importers of gstreamer.
+//!
+//! ```text
+//! ┌ source bin ────────────────┐  ┌ encode bin ─────────────────────────────────────────────┐
+//! │ camera's elements … pace   ├──┤ queue (1 frame, newest wins) → encoder → caps → appsink  ├─▶ AccessUnitSender
+//! └────────────────────────────┘  └─────────────────────────────────────────────────────────┘
+//!   the source's own thread         thread "encode:src", up to and into the access-unit queue
+//! ```
+//!
+//! Frames may only be dropped before the encoder: the leaky queue does that. Behind it there is no further thread: the
+//! encoder's own thread hands each access unit over.
+
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::Duration;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tokio::sync::watch;
+
+use super::camera;
+use super::control::VideoControl;
+use super::encoder::{self, Circumstances};
+use super::error::VideoError;
+use super::overlay::OverlaySource;
+use super::settings::VideoConfig;
+use super::units::AccessUnitSender;
+
+mod bus;
+mod encode;
+mod source;
+mod test_picture;
+
+/// How long [`Pipeline::stop`] waits for a driver before it gives up.
+pub const STOP_DEADLINE: Duration = Duration::from_secs(1);
+
+/// A running pipeline. However it is let go, it is taken to NULL first: camera daemons (argus) wedge otherwise. Dropping
+/// it blocks as [`Pipeline::stop`] does.
+#[derive(Debug)]
+pub struct Pipeline {
+    // None once stopped.
+    running: Option<gst::Pipeline>,
+    control: VideoControl,
+    state: watch::Receiver<PipelineState>,
+}
+
+/// How a pipeline is doing. `Failed` and `Ended` are final: what comes after the first failure is its consequence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PipelineState {
+    /// No access unit has come out yet.
+    Starting,
+    /// Access units come out.
+    Playing {
+        /// GStreamer's name for the encoder.
+        encoder: &'static str,
+        /// The raw format that enters it, as GStreamer writes caps.
+        input: String,
+    },
+    /// The source came to its end: a file was played, a remote source went away.
+    Ended,
+    /// It has stopped by a fault and will not recover by itself.
+    Failed(VideoError),
+}
+
+impl Pipeline {
+    /// Starts capture and encoding; access units leave through `units`, the first an IDR. Blocks while devices are
+    /// opened: a few milliseconds for the test picture, up to a second for some cameras.
+    ///
+    /// Succeeds as soon as the pipeline runs, which is before the first picture: [`Pipeline::state`] tells the rest.
+    ///
+    /// # Errors
+    /// When GStreamer is not usable, no encoder is, or the source cannot be made or opened.
+    pub fn start(
+        config: &VideoConfig,
+        overlay: OverlaySource,
+        units: AccessUnitSender,
+    ) -> Result<Pipeline, VideoError> {
+        gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
+        let row = encoder::choose(&config.encoder.choice, |element| encode::specimen(element).is_some())?;
+        let circumstances = Circumstances {
+            size: config.camera.size,
+            framerate: config.camera.framerate,
+            processors: thread::available_parallelism().map_or(1, usize::from),
+        };
+        let ceiling = encoder::bitrate_ceiling(circumstances);
+        let control = VideoControl::new(row.element, config.encoder.bitrate, ceiling);
+        let (announce, state) = watch::channel(PipelineState::Starting);
+
+        let description = camera::describe(&config.camera, row.raw_formats);
+        let source = source::make(&description, &config.camera, overlay)?;
+        let specimen = encode::specimen(row.element);
+        let has = |property: &str| specimen.as_ref().is_some_and(|element| element.has_property(property));
+        let text = row.launch_text(&config.encoder, circumstances, has)?;
+        let encode = encode::make(&text, row, control.clone(), units, announce.clone())?;
+
+        let pipeline = gst::Pipeline::new();
+        let whole = || -> Result<(), gst::glib::BoolError> {
+            pipeline.add_many([&source, &encode])?;
+            source.link(&encode)
+        };
+        whole().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
+        bus::announce(&pipeline, &source, description.key, announce);
+        // From here on Drop takes the pipeline to NULL, whatever happens.
+        let started = Pipeline { running: Some(pipeline), control, state };
+        started.play()?;
+        Ok(started)
+    }
+
+    /// A handle that steers this pipeline and reads its counters.
+    pub fn control(&self) -> VideoControl {
+        self.control.clone()
+    }
+
+    /// How the pipeline is doing, and each change of it. Closes when the pipeline is gone.
+    pub fn state(&self) -> watch::Receiver<PipelineState> {
+        self.state.clone()
+    }
+
+    /// Stops the pipeline and frees its devices and threads. Blocks, usually for a frame interval, never longer than
+    /// [`STOP_DEADLINE`].
+    ///
+    /// # Errors
+    /// When a driver hangs. The thread that waits for it stays behind: GStreamer has no way to give up on a state change.
+    pub fn stop(mut self) -> Result<(), VideoError> {
+        self.shut_down()
+    }
+
+    fn play(&self) -> Result<(), VideoError> {
+        let Some(pipeline) = &self.running else { return Ok(()) };
+        pipeline.set_state(gst::State::Playing).map(|_| ()).map_err(|error| match &*self.state.borrow() {
+            PipelineState::Failed(cause) => cause.clone(),
+            _ => VideoError::GStreamer { problem: error.to_string() },
+        })
+    }
+
+    fn shut_down(&mut self) -> Result<(), VideoError> {
+        let Some(pipeline) = self.running.take() else { return Ok(()) };
+        let (stopped, wait) = sync_channel::<()>(1);
+        let stopper = thread::Builder::new().name("video-stop".into()).spawn({
+            let pipeline = pipeline.clone();
+            move || {
+                to_null(&pipeline);
+                drop(pipeline);
+                drop(stopped);
+            }
+        });
+        let Ok(stopper) = stopper else {
+            // No thread to be had. A stop that may hang is better than a camera that is never freed.
+            to_null(&pipeline);
+            return Ok(());
+        };
+        match wait.recv_timeout(STOP_DEADLINE) {
+            Err(RecvTimeoutError::Timeout) => Err(VideoError::StopTimedOut { within: STOP_DEADLINE }),
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => {
+                stopper.join().expect("the stopping thread does nothing that panics");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn to_null(pipeline: &gst::Pipeline) {
+    // GStreamer never refuses this; what a driver cannot release shows in the log of its element.
+    let _ = pipeline.set_state(gst::State::Null);
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if let Err(error) = self.shut_down() {
+            tracing::error!(%error, "video pipeline");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! From the messages of the bus to the pipeline's state.
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use tokio::sync::watch;
+
+use super::PipelineState;
+use crate::video::error::{VideoError, remedy, shown};
+
+/// Announces what the bus of `pipeline` says. A fault inside `source` is put down to the setting `source_key`.
+pub(super) fn announce(
+    pipeline: &gst::Pipeline,
+    source: &gst::Bin,
+    source_key: &'static str,
+    state: watch::Sender<PipelineState>,
+) {
+    let bus = pipeline.bus().expect("a pipeline always has a bus");
+    let source = source.downgrade();
+    let warned = AtomicBool::new(false);
+    // Handled where it is posted, so that nothing queues up on the bus and `start` knows the cause when it fails.
+    bus.set_sync_handler(move |_, message| {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                let from_source =
+                    source.upgrade().zip(message.src()).is_some_and(|(source, from)| from.has_as_ancestor(&source));
+                let fault = fault(error, from_source.then_some(source_key));
+                tracing::debug!(%fault, "video pipeline");
+                finish(&state, PipelineState::Failed(fault));
+            }
+            gst::MessageView::Eos(_) => finish(&state, PipelineState::Ended),
+            gst::MessageView::Warning(warning) => {
+                let problem = problem(message.src(), &warning.error(), warning.debug().as_deref());
+                // A camera that warns, warns at each frame.
+                if warned.swap(true, Relaxed) {
+                    tracing::debug!(problem, "video pipeline");
+                } else {
+                    tracing::warn!(problem, "video pipeline; further warnings are logged at debug level");
+                }
+            }
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+fn finish(state: &watch::Sender<PipelineState>, last: PipelineState) {
+    state.send_if_modified(|state| {
+        let open = matches!(state, PipelineState::Starting | PipelineState::Playing { .. });
+        if open {
+            *state = last;
+        }
+        open
+    });
+}
+
+fn fault(message: &gst::message::Error, source_key: Option<&'static str>) -> VideoError {
+    let error = message.error();
+    let problem = problem(message.src(), &error, message.debug().as_deref());
+    match source_key {
+        Some(key) => VideoError::Camera { key, problem, remedy: remedy_for(message, &error) },
+        None => VideoError::EncoderFailed { problem },
+    }
+}
+
+/// The element, what it says, and the line of its debug text that tells the system's own error.
+fn problem(from: Option<&gst::Object>, error: &gst::glib::Error, debug: Option<&str>) -> String {
+    let element = from.map_or_else(|| "GStreamer".into(), |from| from.name());
+    let message = shown(error.message().trim_end_matches('.'));
+    match debug.and_then(|debug| debug.split_once('\n')) {
+        Some((_, detail)) if !detail.trim().is_empty() => format!("{element}: {message} ({})", shown(detail)),
+        _ => format!("{element}: {message}"),
+    }
+}
+
+fn remedy_for(message: &gst::message::Error, error: &gst::glib::Error) -> &'static str {
+    use gst::{CoreError, ResourceError, StreamError};
+
+    let flow = message.details().and_then(|details| details.get::<i32>("flow-return").ok());
+    let unusable =
+        [gst::FlowReturn::NotNegotiated, gst::FlowReturn::NotLinked].map(gst::glib::translate::IntoGlib::into_glib);
+    if flow.is_some_and(|flow| unusable.contains(&flow)) {
+        return remedy::RAW_VIDEO;
+    }
+    match (error.kind::<ResourceError>(), error.kind::<StreamError>(), error.kind::<CoreError>()) {
+        (Some(ResourceError::Busy), ..) => remedy::BUSY,
+        (Some(ResourceError::NotFound | ResourceError::OpenRead | ResourceError::OpenReadWrite), ..) => {
+            remedy::NOT_FOUND
+        }
+        (_, Some(StreamError::CodecNotFound | StreamError::TypeNotFound), _) | (.., Some(CoreError::MissingPlugin)) => {
+            remedy::NO_ELEMENT
+        }
+        (_, Some(StreamError::WrongType | StreamError::Format), _)
+        | (.., Some(CoreError::Negotiation | CoreError::Caps)) => remedy::RAW_VIDEO,
+        _ => remedy::OTHER,
+    }
+}

@@ -1,0 +1,209 @@
+//! Makes the encode bin: raw video in, access units out, steered by what others left in [`VideoControl`].
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use gstreamer as gst;
+use gstreamer::prelude::*;
+use gstreamer_app::{AppSink, AppSinkCallbacks};
+use tokio::sync::watch;
+
+use super::PipelineState;
+use crate::video::control::{VideoControl, count};
+use crate::video::encoder::{BitrateControl, ENCODER_NAME, EncoderRow, KeyFrameControl};
+use crate::video::error::VideoError;
+use crate::video::frame::AccessUnit;
+use crate::video::h264;
+use crate::video::key_frames::KeyFrames;
+use crate::video::settings::Bitrate;
+use crate::video::units::{AccessUnitSender, Offered};
+
+// The names of threads: GStreamer calls a queue's thread "NAME:src", and benches tell the encoder's time by it.
+const QUEUE: &str = "queue name=encode max-size-buffers=1 max-size-bytes=0 max-size-time=0 leaky=downstream";
+// Nothing here waits: no clock, no preroll, no copy kept of the last buffer.
+const SINK: &str =
+    "appsink name=units sync=false async=false qos=false enable-last-sample=false max-buffers=1 drop=false";
+
+/// One of these elements, to look at; `None` when there are none here.
+pub(super) fn specimen(element: &str) -> Option<gst::Element> {
+    gst::ElementFactory::make(element).build().ok()
+}
+
+/// Makes the bin from the encoder's `text`, ready to be linked to a source of raw video.
+pub(super) fn make(
+    text: &str,
+    row: &'static EncoderRow,
+    control: VideoControl,
+    units: AccessUnitSender,
+    state: watch::Sender<PipelineState>,
+) -> Result<gst::Bin, VideoError> {
+    let bin = gst::parse::bin_from_description(&format!("{QUEUE} ! {text} ! {SINK}"), true)
+        .map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
+    let element = |name| bin.by_name(name).expect("the description names it");
+    let encoder_entry = element(ENCODER_NAME).static_pad("sink").expect("an encoder has a sink pad");
+
+    count_leaks(&element("encode"), control.clone());
+    let steering = Arc::new(Steering::new(row, control.clone()));
+    let output = Output {
+        encoder_entry: encoder_entry.downgrade(),
+        steering: steering.clone(),
+        control,
+        units,
+        state,
+        started: false,
+    };
+    encoder_entry.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+        if let Some(encoder) = pad.parent_element() {
+            steering.before_frame(&encoder);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    output.receive_from(&element("units").downcast().expect("the description makes it an appsink"));
+    Ok(bin)
+}
+
+/// The queue tells that it is full each time before it lets go of its oldest frame.
+fn count_leaks(queue: &gst::Element, control: VideoControl) {
+    queue.connect("overrun", false, move |_| {
+        count(&control.counters().frames_dropped);
+        None
+    });
+}
+
+/// What is done to the encoder before each frame.
+struct Steering {
+    row: &'static EncoderRow,
+    control: VideoControl,
+    applied: Mutex<Applied>,
+}
+
+struct Applied {
+    bitrate: Bitrate,
+    key_frames: KeyFrames,
+}
+
+impl Steering {
+    fn new(row: &'static EncoderRow, control: VideoControl) -> Self {
+        let applied = Applied { bitrate: control.bitrate(), key_frames: KeyFrames::default() };
+        Self { row, control, applied: Mutex::new(applied) }
+    }
+
+    /// Done on the encoder's thread, where setting a property cannot wait for a frame that is being encoded.
+    fn before_frame(&self, encoder: &gst::Element) {
+        count(&self.control.counters().frames_in);
+        let bitrate = self.control.bitrate();
+        let mut applied = self.applied();
+        let retune = std::mem::replace(&mut applied.bitrate, bitrate) != bitrate;
+        let force = applied.key_frames.should_force(self.control.key_frame_requests(), now());
+        drop(applied);
+        if retune {
+            self.set_bitrate(encoder, bitrate);
+        }
+        if force {
+            self.force_key_frame(encoder);
+        }
+    }
+
+    fn idr_came_out(&self) {
+        self.applied().key_frames.idr_came_out(self.control.key_frame_requests());
+    }
+
+    fn set_bitrate(&self, encoder: &gst::Element, bitrate: Bitrate) {
+        match self.row.bitrate {
+            BitrateControl::Property { name, unit } => {
+                encoder.set_property_from_str(name, &unit.of(bitrate).to_string());
+            }
+        }
+    }
+
+    fn force_key_frame(&self, encoder: &gst::Element) {
+        match self.row.key_frame {
+            KeyFrameControl::Event => {
+                // What gst_video_event_new_upstream_force_key_unit makes, without a running time: the next frame.
+                let order = gst::Structure::builder("GstForceKeyUnit")
+                    .field("running-time", gst::ClockTime::NONE)
+                    .field("all-headers", true)
+                    .field("count", 0_u32)
+                    .build();
+                encoder.send_event(gst::event::CustomUpstream::new(order));
+            }
+        }
+    }
+
+    fn applied(&self) -> MutexGuard<'_, Applied> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Where access units leave GStreamer.
+struct Output {
+    encoder_entry: gst::glib::WeakRef<gst::Pad>,
+    steering: Arc<Steering>,
+    control: VideoControl,
+    units: AccessUnitSender,
+    state: watch::Sender<PipelineState>,
+    started: bool,
+}
+
+impl Output {
+    fn receive_from(mut self, sink: &AppSink) {
+        let new_sample = move |sink: &AppSink| {
+            let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            self.send(access_unit(&sample, sink.current_running_time())?);
+            Ok(gst::FlowSuccess::Ok)
+        };
+        sink.set_callbacks(AppSinkCallbacks::builder().new_sample(new_sample).build());
+    }
+
+    fn send(&mut self, unit: AccessUnit) {
+        count(&self.control.counters().units_out);
+        if unit.idr {
+            count(&self.control.counters().key_frames);
+            self.steering.idr_came_out();
+        }
+        match self.units.offer(unit) {
+            Offered::Queued => {}
+            Offered::DroppedFull | Offered::Closed => count(&self.control.counters().units_dropped),
+            Offered::DroppedAskKeyFrame => {
+                count(&self.control.counters().units_dropped);
+                self.control.request_idr();
+            }
+        }
+        if !self.started {
+            self.started = true;
+            self.announce_playing();
+        }
+    }
+
+    fn announce_playing(&self) {
+        let caps = self.encoder_entry.upgrade().and_then(|pad| pad.current_caps());
+        let playing = PipelineState::Playing {
+            encoder: self.control.encoder(),
+            input: caps.map(|caps| caps.to_string()).unwrap_or_default(),
+        };
+        self.state.send_if_modified(|state| {
+            let starting = *state == PipelineState::Starting;
+            if starting {
+                *state = playing;
+            }
+            starting
+        });
+    }
+}
+
+/// `now` is for sources that do not stamp their buffers.
+fn access_unit(sample: &gst::Sample, now_running: Option<gst::ClockTime>) -> Result<AccessUnit, gst::FlowError> {
+    let buffer = sample.buffer_owned().ok_or(gst::FlowError::Error)?;
+    let segment = sample.segment().and_then(|segment| segment.downcast_ref::<gst::ClockTime>());
+    let pts = segment.and_then(|segment| segment.to_running_time(buffer.pts())).or(now_running);
+    // The encoder's own memory, unmapped when the last packet made from it is gone.
+    let data = Bytes::from_owner(buffer.into_mapped_buffer_readable().map_err(|_| gst::FlowError::Error)?);
+    let idr = h264::starts_decoding(&data);
+    Ok(AccessUnit { data, pts: pts.map_or(Duration::ZERO, Duration::from), idr, encoded_at: now() })
+}
+
+#[expect(clippy::disallowed_methods, reason = "key frames are kept apart, and delays measured, by the real clock")]
+fn now() -> Instant {
+    Instant::now()
+}

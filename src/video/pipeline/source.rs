@@ -1,0 +1,68 @@
+//! Makes the source bin: elements from their description, with one pad of raw video.
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::test_picture;
+use crate::video::camera::{PACE_NAME, SourceDescription};
+use crate::video::error::{VideoError, remedy, shown};
+use crate::video::overlay::OverlaySource;
+use crate::video::settings::CameraConfig;
+
+/// Makes the source, ready to be linked to the encode bin.
+pub(super) fn make(
+    description: &SourceDescription,
+    camera: &CameraConfig,
+    overlay: OverlaySource,
+) -> Result<gst::Bin, VideoError> {
+    let bin = parse(description)?;
+    let pace = bin.by_name(PACE_NAME).expect("every source description ends in it");
+    if description.drawn {
+        test_picture::draw_into(&bin, &pace, camera, overlay)?;
+    } else {
+        let entry = pace.static_pad("sink").expect("identity has a sink pad");
+        entry.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |pad, _| do_not_pace_if_live(pad));
+    }
+    let exit = pace.static_pad("src").expect("identity has a source pad");
+    let ghost = gst::GhostPad::with_target(&exit).expect("the pad is not yet exposed");
+    bin.add_pad(&ghost).expect("the bin has no other pads");
+    Ok(bin)
+}
+
+fn parse(description: &SourceDescription) -> Result<gst::Bin, VideoError> {
+    // Pads are exposed by `make`: which ones GStreamer would find depends on what else is unlinked.
+    let ghost_unlinked_pads = false;
+    let bin = gst::parse::bin_from_description_full(
+        &description.launch_text,
+        ghost_unlinked_pads,
+        None,
+        gst::ParseFlags::FATAL_ERRORS,
+    );
+    bin.map(|bin| bin.downcast().expect("the call makes a bin")).map_err(|error| VideoError::Camera {
+        key: description.key,
+        problem: shown(error.message()),
+        remedy: remedy_for(&error),
+    })
+}
+
+fn remedy_for(error: &gst::glib::Error) -> &'static str {
+    use gst::ParseError;
+
+    match error.kind::<ParseError>() {
+        Some(ParseError::NoSuchElement) => remedy::NO_ELEMENT,
+        Some(ParseError::NoSuchProperty | ParseError::CouldNotSetProperty) => remedy::PROPERTY,
+        Some(ParseError::Link) => remedy::RAW_VIDEO,
+        _ => remedy::SYNTAX,
+    }
+}
+
+/// A live source gives each picture when it is there; waiting for its time would only add the latency it reports. Anything
+/// else (a file) would run as fast as it can. Which it is, is known for certain when the first picture comes.
+fn do_not_pace_if_live(entry: &gst::Pad) -> gst::PadProbeReturn {
+    let mut query = gst::query::Latency::new();
+    let live = entry.peer_query(&mut query) && query.result().0;
+    if let Some(pace) = entry.parent_element() {
+        pace.set_property("sync", !live);
+    }
+    gst::PadProbeReturn::Remove
+}

@@ -1,0 +1,123 @@
+//! Key frames and bit rate while the pipeline runs, and what happens when nobody takes the access units.
+
+use super::*;
+use crate::video::key_frames::QUIET_WINDOW;
+
+impl Running {
+    /// Access units up to and with the next IDR.
+    async fn up_to_idr(&mut self) -> u64 {
+        let mut count = 1;
+        while !self.take(1).await[0].idr {
+            count += 1;
+        }
+        count
+    }
+}
+
+#[tokio::test]
+async fn a_requested_key_frame_is_the_next_frame_that_enters_the_encoder() {
+    for element in ["x264enc", "openh264enc"] {
+        let mut running = Running::start(&with_encoder(element, config(Source::Test, 320, 240)));
+        let taken = running.take(5).await.len() as u64;
+        let control = running.pipeline.control();
+        let entered_before = control.stats().frames_in;
+        control.request_idr();
+        let entered_after = control.stats().frames_in;
+        let idr = taken + running.up_to_idr().await;
+        // Frames leave the encoder one by one in the order they entered, so both are counted alike.
+        assert!(idr > entered_before, "{element}: frame {idr} entered before frame {entered_before}");
+        assert!(idr <= entered_after + 1, "{element}: frame {idr}, though only {entered_after} had entered");
+        assert_eq!(control.stats().key_frames, 2, "{element}: the first and the one asked for");
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_asks_with_every_frame_gets_a_key_frame_a_window() {
+    for element in ["x264enc", "openh264enc"] {
+        let mut running = Running::start(&with_encoder(element, config(Source::Test, 320, 240)));
+        let control = running.pipeline.control();
+        let mut units = Vec::new();
+        for _ in 0..45 {
+            control.request_idr();
+            units.extend(running.take(1).await);
+        }
+        let idrs: Vec<_> = units.iter().filter(|unit| unit.idr).map(|unit| unit.encoded_at).collect();
+        let span = *idrs.last().expect("the first one") - idrs[0];
+        let most = 2 + span.as_millis() / QUIET_WINDOW.as_millis();
+        assert!(idrs.len() >= 3 && idrs.len() as u128 <= most, "{element}: {} IDRs in {span:?}", idrs.len());
+        assert!(units.iter().filter(|unit| unit.idr).all(|unit| ProfileLevel::of(&unit.data).is_some()), "{element}");
+    }
+}
+
+/// The rate of what comes out, in kbit/s on the pipeline's own clock, once it has settled.
+async fn output_kbps(running: &mut Running) -> usize {
+    const SETTLE: usize = 30;
+    const MEASURE: usize = 60;
+    running.take(SETTLE).await;
+    let units = running.take(MEASURE).await;
+    let bits = 8 * units[1..].iter().map(|unit| unit.data.len()).sum::<usize>();
+    bits / (units[MEASURE - 1].pts - units[0].pts).as_millis() as usize
+}
+
+async fn assert_bit_rate_follows_the_control(element: &str) {
+    // Detail enough to use any of these rates.
+    let source = "videotestsrc is-live=true pattern=zone-plate kx2=20 ky2=20 kt=3 ! video/x-raw,framerate=30/1";
+    let mut config = with_encoder(element, config(pipeline(source), 320, 240));
+    config.encoder.bitrate = kbps(2_000);
+    let mut running = Running::start(&config);
+    let high = output_kbps(&mut running).await;
+    running.pipeline.control().set_bitrate(kbps(400));
+    let low = output_kbps(&mut running).await;
+    running.pipeline.control().set_bitrate(kbps(2_000));
+    let again = output_kbps(&mut running).await;
+    assert!(high > 3 * low && again > 3 * low, "{element}: {high}, then {low}, then {again} kbit/s");
+    assert_eq!(running.pipeline.control().stats().bitrate, kbps(2_000));
+}
+
+#[tokio::test]
+async fn the_bit_rate_of_x264enc_follows_the_control_while_playing() {
+    assert_bit_rate_follows_the_control("x264enc").await;
+}
+
+#[tokio::test]
+async fn the_bit_rate_of_openh264enc_follows_the_control_while_playing() {
+    assert_bit_rate_follows_the_control("openh264enc").await;
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_to_the_next_key_frame_and_asks_for_it() {
+    let mut running = Running::start(&config(Source::Test, 320, 240));
+    let control = running.pipeline.control();
+    let overflow = async {
+        while control.stats().units_dropped < 5 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, overflow).await.expect("a queue that nobody drains overflows");
+    assert_eq!(control.stats().key_frames, 1, "no key frame is made while there is no room for it");
+    let units = running.take(ACCESS_UNIT_CAPACITY + 10).await;
+    let (kept, resumed) = units.split_at(ACCESS_UNIT_CAPACITY);
+    assert!(resumed[0].idr, "after the gap a decoder can start");
+    assert!(control.stats().units_dropped >= 5);
+    let numbers: Vec<_> = stamps(&units).iter().map(|stamp| stamp.frame).collect();
+    assert_eq!(numbers.len(), units.len());
+    assert!(rises(numbers.iter().copied()), "{numbers:?}");
+    assert!(numbers[kept.len()] >= numbers[kept.len() - 1] + 5, "the dropped ones are missing: {numbers:?}");
+}
+
+#[tokio::test]
+async fn a_frame_that_waits_for_a_slow_encoder_gives_way_to_a_newer_one() {
+    // An encoder that takes 100 ms a frame, at 30 frames a second.
+    let source = "videotestsrc is-live=true ! video/x-raw,framerate=30/1";
+    let mut running = Running::start(&config(pipeline(source), 320, 240));
+    let encoder = running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name(encoder::ENCODER_NAME));
+    let entry = encoder.and_then(|encoder| encoder.static_pad("sink")).expect("an encoder");
+    entry.add_probe(gst::PadProbeType::BUFFER, |_, _| {
+        thread::sleep(Duration::from_millis(100));
+        gst::PadProbeReturn::Ok
+    });
+    running.take(10).await;
+    let stats = running.pipeline.control().stats();
+    assert!(stats.frames_dropped >= stats.frames_in, "two of three are dropped: {stats:?}");
+    assert_eq!(stats.units_dropped, 0, "and none behind the encoder: {stats:?}");
+}
