@@ -49,6 +49,7 @@ pub mod cli;
 pub mod exit;
 pub mod logging;
 pub mod supervise;
+pub mod systemd;
 
 pub mod config;
 
