@@ -23,6 +23,8 @@ pub mod drive;
 
 pub mod telemetry;
 
+pub mod status;
+
 pub mod hub;
 
 pub mod quiet;

@@ -7,3 +7,4 @@ pub mod host;
 pub mod outlet;
 pub mod probe;
 pub mod report;
+pub mod settings;
