@@ -29,3 +29,4 @@ pub mod hub;
 
 pub mod quiet;
 pub mod secret;
+mod unix_socket;
