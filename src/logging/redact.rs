@@ -1,7 +1,8 @@
 //! What must not stand in a log: secrets at any level, and at `info` and above the addresses of people.
 //!
 //! Secrets are known in two ways: by value, for those of the configuration; by the form around them, for those that the
-//! protocols make up (an SDP's `ice-pwd`, a `password: "…"` in a library's debug output).
+//! protocols make up (an SDP's `ice-pwd`, a `password: "…"` in a library's debug output). Whole frames written as numbers,
+//! as some libraries do at `trace`, hide what is in them from both, so they are left out.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -16,8 +17,14 @@ const ADDRESS: &str = "[address]";
 /// A secret shorter than this is not looked for by value: it would be found everywhere.
 const SHORTEST_SECRET: usize = 4;
 
+/// Bytes in a row, as hexadecimal digits or decimal numbers, from which on they may hold a secret.
+const MANY_BYTES: usize = 16;
+
 /// Names whose values are secrets, however the rest of the line is written.
 const NAMES: [&str; 5] = ["password", "passwd", "pwd", "credential", "secret"];
+
+/// Those after whose colon no sentence begins.
+const PASSWORDS: [&str; 3] = ["password", "passwd", "pwd"];
 
 /// Makes lines fit to be shown.
 #[derive(Clone, Debug, Default)]
@@ -56,9 +63,11 @@ impl Redactor {
                 text = Cow::Owned(text.replace(secret.as_str(), REDACTED));
             }
         }
-        let spans = secrets_by_form(&text);
-        if !spans.is_empty() {
-            text = Cow::Owned(replace(&text, &spans, REDACTED));
+        for spans in [secrets_by_form, frames] {
+            let spans = spans(&text);
+            if !spans.is_empty() {
+                text = Cow::Owned(replace(&text, &spans, REDACTED));
+            }
         }
         if level <= Level::INFO {
             let spans = self.addresses(&text);
@@ -111,7 +120,7 @@ fn secrets_by_form(text: &str) -> Vec<Span> {
     }
     for name in NAMES {
         for (at, _) in lower.match_indices(name) {
-            spans.extend(assigned(text, at + name.len()));
+            spans.extend(assigned(text, at + name.len(), PASSWORDS.contains(&name)));
         }
     }
     spans.retain(|(start, end)| start < end && text[*start..*end] != *REDACTED);
@@ -119,8 +128,23 @@ fn secrets_by_form(text: &str) -> Vec<Span> {
     spans
 }
 
-/// The value that a name's end is followed by: `: "…"`, `": "…"`, `= …`, `: Some("…")`.
-fn assigned(text: &str, name_end: usize) -> Option<Span> {
+/// `0x…` and `[1, 2, …]` of many bytes.
+fn frames(text: &str) -> Vec<Span> {
+    let mut spans: Vec<_> =
+        text.match_indices("0x").map(|(at, _)| run(text, at + 2, |c| !c.is_ascii_hexdigit())).collect();
+    spans.retain(|(start, end)| end - start >= 2 * MANY_BYTES);
+    for (at, _) in text.match_indices('[') {
+        let (start, end) = run(text, at + 1, |c| !(c.is_ascii_digit() || c == ',' || c == ' '));
+        if text[start..end].split(',').count() >= MANY_BYTES {
+            spans.push((start, end));
+        }
+    }
+    spans.sort_unstable();
+    spans
+}
+
+/// The value that a name's end is followed by: `: "…"`, `": "…"`, `= …`, `: Some("…")`; a `bare` one after a colon too.
+fn assigned(text: &str, name_end: usize, bare: bool) -> Option<Span> {
     let rest = past_colour(&text[name_end..]).trim_start_matches(['\\', '"', ' ']);
     let value = rest.strip_prefix([':', '='])?;
     let equals = rest.starts_with('=');
@@ -129,10 +153,10 @@ fn assigned(text: &str, name_end: usize) -> Option<Span> {
     let start = |value: &str| text.len() - value.len();
     match opened {
         Some(value) => Some(run(text, start(value), |c| matches!(c, '"' | '\\'))),
-        None if equals => {
+        None if equals || bare => {
             Some(run(text, start(value), |c| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"')))
         }
-        // "token: must be …" is a sentence.
+        // "ice.credential: must be …" is a sentence.
         None => None,
     }
 }
@@ -214,8 +238,12 @@ mod tests {
             ("Ice { local_pwd: \"xyz\", n: 1 }", "Ice { local_pwd: \"[redacted]\", n: 1 }"),
             ("credential: Some(\"xyz\")", "credential: Some(\"[redacted]\")"),
             ("{\\\"password\\\":\\\"xyz\\\"}", "{\\\"password\\\":\\\"[redacted]\\\"}"),
+            ("remoteUfrag: abc, remotePwd: xyz", "remoteUfrag: abc, remotePwd: [redacted]"),
             ("pwd=xyz ufrag=abc", "pwd=[redacted] ufrag=abc"),
             ("\u{1b}[3mpwd\u{1b}[0m\u{1b}[2m=\u{1b}[0mxyz", "\u{1b}[3mpwd\u{1b}[0m\u{1b}[2m=\u{1b}[0m[redacted]"),
+            ("payload: 0x00112233445566778899aabbccddeeff.", "payload: 0x[redacted]."),
+            ("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] n", "[[redacted]] n"),
+            ("[1, 2, 3] at 0x7ffe12345678", "[1, 2, 3] at 0x7ffe12345678"),
             ("password: [redacted], ice-pwd:", "password: [redacted], ice-pwd:"),
             ("ice.credential: every user can read it", "ice.credential: every user can read it"),
             ("", ""),

@@ -6,12 +6,14 @@
 
 pub mod car;
 pub mod chromium;
+pub mod daemon;
 pub mod encoder;
 pub mod lab;
 pub mod lossy;
 pub mod peer;
 pub mod publisher;
 pub mod signal;
+pub mod switch;
 pub mod viewer;
 
 use std::net::SocketAddr;
