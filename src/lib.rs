@@ -63,7 +63,10 @@ pub mod drive;
 
 pub mod telemetry;
 
+pub mod status;
+
 pub mod hub;
 
 pub mod quiet;
 pub mod secret;
+mod unix_socket;

@@ -17,8 +17,22 @@ pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<String>)> {
         ("Connection", connection(&config.rtc)),
         ("Picture", picture(&config.video)),
         ("Car", car(&config.drive)),
+        ("Telemetry", telemetry(config)),
         ("Log", vec![format!("{}, on standard error.", config.log.filter.as_str())]),
     ]
+}
+
+fn telemetry(config: &Config) -> Vec<String> {
+    let topics: Vec<_> = config.telemetry.topics.iter().map(|topic| topic.name()).collect();
+    let mut lines = vec![match topics[..] {
+        [] => "Tells viewers nothing beyond events.".to_owned(),
+        _ => format!("Tells viewers of {} every {}.", topics.join(", "), time(config.telemetry.period)),
+    }];
+    if let Some(metrics) = &config.metrics {
+        lines.push(format!("Prometheus may ask at http://{}/metrics.", metrics.listen));
+    }
+    lines.push(format!("rtcpub status asks at {}.", config.status.socket.display()));
+    lines
 }
 
 fn server(signal: &SignalConfig) -> Vec<String> {

@@ -15,8 +15,10 @@ pub mod outputs;
 pub mod page;
 pub mod peer;
 pub mod publisher;
+pub mod running;
 pub mod scene;
 pub mod signal;
+pub mod switch;
 pub mod viewer;
 
 use std::net::SocketAddr;
