@@ -4,6 +4,10 @@
 //! - Picture: [`video`]`::camera → encoder → pipeline → `[`rtc`]`::track → peer`
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 
+// So that helpers of the integration tests serve unit tests too.
+#[cfg(test)]
+extern crate self as rtcpub;
+
 pub mod quiet;
 pub mod secret;
 

@@ -5,6 +5,7 @@
 pub mod channels;
 pub mod engine;
 pub mod feedback;
+pub mod ice;
 mod mailbox;
 mod peer;
 pub mod publisher;
@@ -14,3 +15,4 @@ mod reports;
 pub mod session;
 pub mod settings;
 mod track;
+mod turn;

@@ -1,0 +1,63 @@
+//! Our sockets and a real TURN server.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use webrtc::runtime::Runtime;
+
+use super::client::TurnClient;
+use super::runtime::RelayRuntime;
+use crate::rtc::ice::servers::{IceServers, Relay};
+use crate::rtc::settings::IceServer;
+use coturn::{Coturn, Settings};
+
+#[path = "../../../tests/coturn/mod.rs"]
+mod coturn;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn crypto() -> Arc<dyn rtc::crypto::RTCCryptoProvider> {
+    rtc::crypto::default_provider().expect("ring")
+}
+
+/// A client on a socket of ours, and what the socket reports as lost.
+async fn client(server: IceServer) -> (TurnClient, Arc<Mutex<Vec<String>>>) {
+    let servers = Arc::new(IceServers::new(&[server]));
+    let snapshot = Arc::new(servers.snapshot().await);
+    let relay: Relay = snapshot.relays().next().expect("a TURN server").clone();
+    let lost = Arc::new(Mutex::new(Vec::new()));
+    let told = lost.clone();
+    let on_lost = Arc::new(move |reason: &str| told.lock().expect("whole").push(reason.to_owned()));
+    let runtime = RelayRuntime::new(servers, snapshot, crypto(), on_lost);
+    let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").expect("a port")).expect("a socket");
+    let local = socket.local_addr().expect("bound");
+    let server = relay.destination(local).expect("the same family");
+    (TurnClient::new(socket, server, relay.credential, crypto()).expect("a client"), lost)
+}
+
+#[tokio::test]
+async fn a_nonce_that_has_gone_stale_costs_a_repetition_and_nothing_else() {
+    let coturn = Coturn::start_with(&Settings { extra: "stale-nonce=1\n".into(), ..Settings::default() });
+    for server in [coturn.udp(), coturn.tcp(), coturn.tls()] {
+        let (mut client, _) = client(server).await;
+        let allocation = client.allocate(PATIENCE).await.expect("an allocation");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let peer: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        client.permit(allocation, peer, PATIENCE).await.expect("a permission, with a new nonce");
+        client.release(allocation).await.expect("sent");
+    }
+}
+
+#[tokio::test]
+async fn an_allocation_is_had_by_each_transport_and_the_way_is_measured() {
+    let coturn = Coturn::start();
+    for server in [coturn.udp(), coturn.tcp(), coturn.tls()] {
+        let (mut client, lost) = client(server).await;
+        let allocation = client.allocate(PATIENCE).await.expect("an allocation");
+        assert!(allocation.ip().is_loopback() && allocation.port() != 0);
+        assert!(client.round_trip(PATIENCE).await.expect("an answer") < PATIENCE);
+        client.release(allocation).await.expect("sent");
+        assert!(lost.lock().expect("whole").is_empty());
+    }
+}
