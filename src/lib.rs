@@ -8,6 +8,7 @@
 #[cfg(test)]
 extern crate self as rtcpub;
 
+mod calendar;
 pub mod quiet;
 pub mod secret;
 
@@ -26,3 +27,5 @@ pub mod telemetry;
 pub mod hub;
 
 pub mod supervise;
+
+pub mod probe;

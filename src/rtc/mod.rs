@@ -8,6 +8,7 @@ pub mod feedback;
 pub mod ice;
 mod mailbox;
 mod peer;
+pub(crate) mod probe;
 pub mod publisher;
 pub mod pump;
 pub mod relay;

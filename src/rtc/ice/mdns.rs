@@ -72,3 +72,36 @@ fn tagged(local_addr: SocketAddr, peer_addr: SocketAddr, packet: &[u8]) -> Tagge
 fn now() -> Instant {
     Instant::now()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Answers to one name, as a browser on the same network does.
+    async fn answer_to(name: &str, ip: IpAddr) -> io::Result<()> {
+        let socket = UdpSocket::from_std(MulticastSocket::new().into_std()?)?;
+        let config = MdnsConfig::default().with_local_names(vec![name.to_owned()]).with_local_ip(ip);
+        let mut mdns = Mdns::new(now(), config);
+        let local_addr = socket.local_addr()?;
+        let mut packet = vec![0; MAX_PACKET_BYTES];
+        loop {
+            let (length, peer_addr) = socket.recv_from(&mut packet).await?;
+            let _ = mdns.handle_read(tagged(local_addr, peer_addr, &packet[..length]));
+            while let Some(answer) = mdns.poll_write() {
+                socket.send_to(&answer.message, answer.transport.peer_addr).await?;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_on_this_network_is_resolved_and_one_that_is_not_is_given_up() {
+        let ip: IpAddr = "192.0.2.77".parse().expect("an address");
+        let name = format!("{:032x}.local", rand::random::<u128>());
+        tokio::select! {
+            resolved = resolve(&name) => assert_eq!(resolved.expect("an answer"), ip),
+            failed = answer_to(&name, ip) => panic!("multicast must work where this runs: {failed:?}"),
+        }
+        let nobody = format!("{:032x}.local", rand::random::<u128>());
+        assert_eq!(resolve(&nobody).await.expect_err("silence").kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::sync::OnceCell;
@@ -11,6 +11,7 @@ use url::Host;
 use webrtc::peer_connection::RTCIceServer;
 
 use super::credential::UserPassword;
+use crate::calendar::unix_time;
 use crate::rtc::settings::{IceServer, ServerAddress, TurnServer, TurnTransport};
 use crate::rtc::turn::stream::{StreamTarget, Tls};
 use crate::signal::tls;
@@ -29,12 +30,21 @@ pub(crate) struct IceServers {
     servers: Vec<Server>,
 }
 
+/// Who hears what is wrong with a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tell {
+    /// The log, once for each new trouble.
+    Log,
+    /// Whoever asks [`IceServers::trouble`].
+    Nobody,
+}
+
 struct Server {
     config: IceServer,
     /// The addresses of its name, when last resolved.
     known: Mutex<Vec<SocketAddr>>,
     tls: OnceCell<Tls>,
-    /// What was last logged about it.
+    tell: Tell,
     trouble: Mutex<Option<String>>,
 }
 
@@ -79,24 +89,30 @@ impl Snapshot {
         self.entries.iter().filter_map(|entry| entry.relay.as_ref())
     }
 
+    /// The addresses of a server as the crate is told them.
+    pub(crate) fn addresses(&self, index: usize) -> &[SocketAddr] {
+        self.entries.get(index).map(|entry| entry.addresses.as_slice()).unwrap_or_default()
+    }
+
     /// The addresses of a server by the name the crate knows it by, with a port.
     ///
     /// # Errors
     /// When it has none, or is none of ours.
     pub(crate) fn resolve(&self, name_and_port: &str) -> io::Result<Vec<SocketAddr>> {
         let index = name_and_port.split_once(STAND_IN_SUFFIX).and_then(|(index, _)| index.parse::<usize>().ok());
-        let addresses = index.and_then(|index| self.entries.get(index)).map(|entry| entry.addresses.clone());
+        let addresses = index.map(|index| self.addresses(index)).unwrap_or_default();
         let unknown = || io::Error::new(io::ErrorKind::NotFound, "the server's name has no address");
-        addresses.filter(|addresses| !addresses.is_empty()).ok_or_else(unknown)
+        Some(addresses.to_vec()).filter(|addresses| !addresses.is_empty()).ok_or_else(unknown)
     }
 }
 
 impl IceServers {
-    pub(crate) fn new(servers: &[IceServer]) -> Self {
+    pub(crate) fn new(servers: &[IceServer], tell: Tell) -> Self {
         let server = |config: &IceServer| Server {
             config: config.clone(),
             known: Mutex::default(),
             tls: OnceCell::new(),
+            tell,
             trouble: Mutex::default(),
         };
         Self { servers: servers.iter().map(server).collect() }
@@ -109,11 +125,16 @@ impl IceServers {
         Snapshot { entries: futures_util::future::join_all(entries).await }
     }
 
-    /// Tells the operator what is wrong with a server, once for each new trouble; `None` when it works.
+    /// Notes what is wrong with a server, or that nothing is.
     pub(crate) fn note(&self, index: usize, trouble: Option<&str>) {
         if let Some(server) = self.servers.get(index) {
             server.note(trouble);
         }
+    }
+
+    /// What is wrong with a server, as far as is known.
+    pub(crate) fn trouble(&self, index: usize) -> Option<String> {
+        self.servers.get(index).and_then(|server| lock(&server.trouble).clone())
     }
 }
 
@@ -177,6 +198,7 @@ impl Server {
         }
         let server = self.config.url();
         match trouble {
+            _ if self.tell == Tell::Nobody => {}
             Some(trouble) => tracing::warn!(%server, trouble, "an ICE server cannot be used"),
             None => tracing::info!(%server, "an ICE server can be used again"),
         }
@@ -230,14 +252,85 @@ pub(crate) fn server_name(address: &ServerAddress) -> Result<ServerName<'static>
     Ok(name)
 }
 
-pub(crate) fn unix_time() -> Duration {
-    #[expect(clippy::disallowed_methods, reason = "time-limited credentials expire by the calendar")]
-    let now = SystemTime::now();
-    // A clock before 1970 makes credentials that have expired: the server says so.
-    now.duration_since(UNIX_EPOCH).unwrap_or_default()
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing panics while holding one of these.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rtc::settings::{IceUrl, TurnCredential};
+    use crate::secret::Secret;
+    use crate::signal::settings::TlsConfig;
+
+    fn server(url: &str) -> IceServer {
+        let url: IceUrl = url.parse().expect("a URL");
+        let credential = match url {
+            IceUrl::Stun(_) => None,
+            _ => Some(TurnCredential::Rest {
+                user: "car".into(),
+                secret: Secret::new("s"),
+                ttl: Duration::from_secs(600),
+            }),
+        };
+        let tls = matches!(url, IceUrl::TurnTls(_)).then_some(TlsConfig::Insecure);
+        IceServer::new(url, credential, tls).expect("a server")
+    }
+
+    fn at(address: &str) -> SocketAddr {
+        address.parse().expect("an address")
+    }
+
+    async fn snapshot(urls: &[&str]) -> Snapshot {
+        let servers: Vec<_> = urls.iter().map(|url| server(url)).collect();
+        IceServers::new(&servers, Tell::Nobody).snapshot().await
+    }
+
+    #[tokio::test]
+    async fn the_crate_is_told_of_servers_by_udp_only_and_each_has_an_address_of_its_own() {
+        let snapshot = snapshot(&[
+            "stun:192.0.2.1",
+            "turn:192.0.2.1",
+            "turn:192.0.2.1?transport=tcp",
+            "turns:192.0.2.1:3478",
+            "turns:[2001:db8::1]",
+        ])
+        .await;
+        let urls: Vec<_> = snapshot.rtc_servers().into_iter().flat_map(|server| server.urls).collect();
+        assert_eq!(urls[0], "stun:0.ice.invalid:3478");
+        assert!(urls[1..].iter().all(|url| url.starts_with("turn:") && url.ends_with("?transport=udp")), "{urls:?}");
+        let resolved = |index: usize| snapshot.resolve(&format!("{index}.ice.invalid:3478")).expect("addresses");
+        assert_eq!(resolved(0), [at("192.0.2.1:3478")]);
+        assert_eq!(resolved(1), resolved(0), "UDP goes there");
+        assert_eq!(resolved(2), [at("240.0.0.3:3478")], "TCP does not");
+        assert_eq!(resolved(3), [at("240.0.0.4:3478")]);
+        assert_eq!(resolved(4), [at("[100::5]:3478")]);
+        for other in ["5.ice.invalid:3478", "turn.example.org:3478", ".ice.invalid", ""] {
+            assert!(snapshot.resolve(other).is_err(), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_time_limited_credential_is_made_for_each_snapshot_and_is_what_the_sockets_sign_with() {
+        let snapshot = snapshot(&["turn:192.0.2.1?transport=tcp"]).await;
+        let rtc = &snapshot.rtc_servers()[0];
+        let relay = snapshot.relays().next().expect("a relay");
+        assert_eq!(rtc.username, relay.credential.username);
+        assert_eq!(rtc.credential, relay.credential.password.expose());
+        let (expiry, user) = rtc.username.split_once(':').expect("expiry:user");
+        let left = expiry.parse::<u64>().expect("a time") - unix_time().as_secs();
+        assert!(user == "car" && (590..=600).contains(&left), "{left} s left");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_cannot_be_resolved_has_no_address_and_a_trouble() {
+        let servers = [server("turn:no-such-host.invalid"), server("turn:192.0.2.1")];
+        let servers = IceServers::new(&servers, Tell::Nobody);
+        let snapshot = servers.snapshot().await;
+        assert!(snapshot.addresses(0).is_empty() && servers.trouble(0).is_some());
+        assert!(!snapshot.addresses(1).is_empty() && servers.trouble(1).is_none());
+        let reached = snapshot.relays().filter(|relay| relay.destination(at("192.0.2.9:1")).is_some());
+        assert_eq!(reached.count(), 1);
+    }
 }

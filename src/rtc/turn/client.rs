@@ -1,4 +1,4 @@
-//! A TURN client of our own on one of our sockets: what a probe does to learn whether a server serves.
+//! A STUN and TURN client of our own on one of our sockets: what a probe does to learn whether a server serves.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +9,6 @@ use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
-use rtc::stun::message::TransactionId;
 use rtc::turn::client::{Client, ClientConfig, Event};
 use webrtc::runtime::AsyncUdpSocket;
 
@@ -32,7 +31,7 @@ pub(crate) struct TurnClient {
     socket: Arc<dyn AsyncUdpSocket>,
     local: SocketAddr,
     server: SocketAddr,
-    client: Client,
+    pub(super) client: Client,
 }
 
 impl TurnClient {
@@ -67,17 +66,18 @@ impl TurnClient {
         .await
     }
 
-    /// One round trip to the server, by the way the allocation has.
-    pub(crate) async fn round_trip(&mut self, patience: Duration) -> Result<Duration, TurnError> {
+    /// This end's address as the server sees it (RFC 8489 Binding), and how long it took to hear of it.
+    pub(crate) async fn binding(&mut self, patience: Duration) -> Result<(SocketAddr, Duration), TurnError> {
         let begin = now();
         let transaction = self.client.send_binding_request(begin).map_err(refused)?;
-        self.wait(patience, |event| match event {
-            Event::BindingResponse(of, _) if of == transaction => Some(Ok(())),
-            Event::BindingError(of, error) if of == transaction => Some(Err(refused(error))),
-            _ => None,
-        })
-        .await?;
-        Ok(now().saturating_duration_since(begin))
+        let address = self
+            .wait(patience, |event| match event {
+                Event::BindingResponse(of, address) if of == transaction => Some(Ok(address)),
+                Event::BindingError(of, error) if of == transaction => Some(Err(refused(error))),
+                _ => None,
+            })
+            .await?;
+        Ok((address, now().saturating_duration_since(begin)))
     }
 
     /// Gives the allocation back. The server may or may not hear it.
@@ -93,7 +93,8 @@ impl TurnClient {
         Ok(())
     }
 
-    async fn wait<T>(
+    /// The first wanted event.
+    pub(super) async fn wait<T>(
         &mut self,
         patience: Duration,
         mut wanted: impl FnMut(Event) -> Option<Result<T, TurnError>>,
@@ -137,31 +138,11 @@ impl TurnClient {
     }
 }
 
-fn refused(error: rtc::shared::error::Error) -> TurnError {
+pub(super) fn refused(error: rtc::shared::error::Error) -> TurnError {
     TurnError::Refused(error.to_string())
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell of a sans-I/O protocol")]
 fn now() -> Instant {
     Instant::now()
-}
-
-#[cfg(test)]
-impl TurnClient {
-    /// Asks that a peer may be heard through the allocation.
-    pub(crate) async fn permit(
-        &mut self,
-        allocation: SocketAddr,
-        peer: SocketAddr,
-        patience: Duration,
-    ) -> Result<(), TurnError> {
-        let mut relay = self.client.relay(allocation).map_err(refused)?;
-        let transaction: Option<TransactionId> = relay.create_permission(now(), peer).map_err(refused)?;
-        self.wait(patience, |event| match event {
-            Event::CreatePermissionResponse(of, _) if Some(of) == transaction => Some(Ok(())),
-            Event::CreatePermissionError(of, error) if Some(of) == transaction => Some(Err(refused(error))),
-            _ => None,
-        })
-        .await
-    }
 }

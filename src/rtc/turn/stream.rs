@@ -12,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 
+use crate::signal::certificate::{self, LeafCertificate};
+
 /// One address gets this long to accept, and TLS as long again.
 const STEP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Addresses of one server that are tried.
@@ -47,6 +49,12 @@ impl StreamTarget {
         let Some(Tls { config, name }) = self.tls else { return Ok(Box::new(tcp)) };
         let handshake = TlsConnector::from(config).connect(name, tcp);
         Ok(Box::new(within("TLS handshake", handshake).await?))
+    }
+
+    /// The certificate the server shows, whatever it is worth.
+    pub(crate) async fn peek(&self, local: IpAddr, name: ServerName<'static>) -> io::Result<LeafCertificate> {
+        let tcp = self.connect_tcp(local).await?;
+        within("TLS handshake", certificate::peek(tcp, name)).await
     }
 
     async fn connect_tcp(&self, local: IpAddr) -> io::Result<TcpStream> {
