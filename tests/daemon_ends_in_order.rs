@@ -34,7 +34,7 @@ const FORWARD: Pulses = [Some(440), Some(399)];
 struct Scene {
     hub: Hub,
     daemon: Process,
-    driver: Driver,
+    _driver: Driver,
     outputs: Outputs,
     _file: ChannelFile,
 }
