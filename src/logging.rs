@@ -1,5 +1,7 @@
 //! Logs: one line an event on standard error; for a person on a terminal, for journald under systemd.
 
+mod stderr;
+
 use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal};
 use std::panic::PanicHookInfo;
@@ -14,6 +16,8 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use self::stderr::Stderr;
 
 /// Which events are logged: a level, or a list of tracing's directives (`info,rtcpub::drive=debug`).
 ///
@@ -91,12 +95,13 @@ impl LogControl {
 #[error("logging has been started before")]
 pub struct AlreadyStarted;
 
-/// Starts logging to standard error, records of the `log` crate included. Once in a process.
+/// Starts logging to standard error, records of the `log` crate included. Once in a process. No thread ever waits for who
+/// reads it.
 ///
 /// # Errors
 /// When it has been started before.
 pub fn start(filter: &LogFilter) -> Result<LogControl, AlreadyStarted> {
-    let (layers, control) = layers(filter, Style::of_stderr(), io::stderr);
+    let (layers, control) = layers(filter, Style::of_stderr(), Stderr);
     tracing_subscriber::registry().with(layers).try_init().map_err(|_| AlreadyStarted)?;
     Ok(control)
 }
@@ -123,7 +128,7 @@ pub fn log_panics() {
 /// Writes a line to standard error, as far as anyone listens there.
 pub fn complain(line: &str) {
     use io::Write as _;
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = Stderr.write_all(format!("{line}\n").as_bytes());
 }
 
 fn layers<W>(filter: &LogFilter, style: Style, writer: W) -> (impl Layer<Registry> + use<W>, LogControl)

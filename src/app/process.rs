@@ -1,6 +1,7 @@
 //! What a long-running command needs of the process: a runtime, the signals that end it, and the guard against panics.
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,8 @@ pub(crate) const WORKER_NAME: &str = "rtcpub-io";
 /// How long a panic waits for neutral before the process ends.
 const PANIC_DEADLINE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Runs `main` until it returns; SIGTERM, SIGINT and the end of the terminal (SIGHUP) cancel the token it is given.
+/// Runs `main` until it returns; SIGTERM, SIGINT, SIGQUIT and the end of the terminal (SIGHUP) cancel the token it is
+/// given. Ctrl-Z is not obeyed: a process that does not run stops no car.
 pub(super) fn run<F, T>(main: impl FnOnce(CancellationToken) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
@@ -29,21 +31,27 @@ where
         .enable_all()
         .build()
         .context("the runtime's threads cannot be started")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let ended = main(shutdown.clone());
         tokio::pin!(ended);
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hangup = signal(SignalKind::hangup())?;
+        let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+        let mut suspend = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
         loop {
             tokio::select! {
                 result = &mut ended => return result,
                 _ = terminate.recv() => stop("SIGTERM", &shutdown),
                 _ = interrupt.recv() => stop("SIGINT", &shutdown),
                 _ = hangup.recv() => stop("SIGHUP", &shutdown),
+                _ = quit.recv() => stop("SIGQUIT", &shutdown),
+                _ = suspend.recv() => tracing::warn!("not suspended, for that would stop no car; Ctrl-C ends it"),
             }
         }
-    })
+    });
+    // Everything that can end has ended. What is left is a thread inside a driver that hangs.
+    runtime.shutdown_background();
+    result
 }
 
 fn stop(signal: &str, shutdown: &CancellationToken) {
