@@ -3,6 +3,7 @@
 mod channel;
 mod control;
 mod process;
+mod provoke;
 mod readings;
 mod reload;
 

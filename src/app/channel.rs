@@ -3,7 +3,7 @@
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -12,15 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
 use super::process::{self, Signals};
+use super::provoke::Provocation;
 use super::readings::Readings;
 use super::reload::{Reload, Source};
 use crate::config::Config;
 use crate::drive::actuator::{Actuator, Output};
 use crate::drive::bridge::{Bridge, BridgeRequest};
-use crate::drive::lap_sensor::LapSensor;
+use crate::drive::gate::StopCause;
+use crate::drive::lap_sensor::{LapPass, LapSensor};
 use crate::drive::settings::{ActuatorConfig, DriveConfig};
 use crate::drive::simulated::{Simulated, SimulatedCar};
-use crate::drive::{Drive, pca9685};
+use crate::drive::{Drive, DriveError, pca9685};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
@@ -42,8 +44,11 @@ use crate::video::units::{AccessUnitSender, access_unit_channel};
 
 /// How long the actuator may take to confirm neutral at the end.
 const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
-/// How long peers, socket and tasks may take to end after that; with the pipeline, less than the two seconds promised.
-const TASKS_DEADLINE: Duration = Duration::from_millis(1200);
+/// How long peers, socket and tasks may take to end after that. With [`STOP_DEADLINE`] of the pipeline this is less than
+/// the two seconds promised, even when everything hangs.
+///
+/// [`STOP_DEADLINE`]: crate::video::pipeline::STOP_DEADLINE
+const TASKS_DEADLINE: Duration = Duration::from_millis(600);
 
 /// What a channel's daemon needs besides its configuration.
 pub(super) struct Surroundings {
@@ -65,7 +70,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     }
     process::save_memory();
     let (outlet, metrics) = Outlet::new();
-    let car = Car::start(&config.drive, &outlet)?;
+    let provocation = Provocation::by_environment();
+    let car = Car::start(&config.drive, &outlet, &provocation)?;
     process::guard(car.drive.handle());
     let picture = Arc::new(Picture::default());
     let (sender, units) = access_unit_channel();
@@ -85,34 +91,57 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let edges = Edges {
         units,
         on_key_frame_request: {
-            let picture = picture.clone();
-            Arc::new(move || picture.request_idr())
+            let (picture, provocation) = (picture.clone(), provocation.clone());
+            Arc::new(move || {
+                provocation.at("key frame");
+                picture.request_idr();
+            })
         },
-        control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
+        control: Arc::new(CarControl {
+            drive: car.drive.handle(),
+            bridge: car.bridge.as_ref().map(Bridge::handle),
+            provocation: provocation.clone(),
+        }),
         metrics,
         counters: readings.counters.clone(),
         status,
     };
     let (telemetry, telemetry_settings) = watch::channel(config.telemetry.clone());
-    let tasks_shutdown = CancellationToken::new();
-    let mut supervisor = Supervisor::new(tasks_shutdown.clone());
+    let tasks = CancellationToken::new();
+    let mut supervisor = Supervisor::new(tasks.clone());
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
-    supervisor
-        .spawn("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks_shutdown.clone()));
-    supervisor.spawn("telemetry", readings.clone().tell(telemetry_settings, tasks_shutdown.clone()));
-    answer_questions(&config, &readings, &log, &mut supervisor, &tasks_shutdown).await;
+    let mut spawn = Spawner { supervisor: &mut supervisor, provocation: &provocation };
+    spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
+    spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
+    let opened = film(picture.clone(), config.video.clone(), car.overlay(&provocation), sender, tasks.clone());
+    spawn.task("video", opened);
+    spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
+    answer_questions(&config, &readings, &log, &mut supervisor, &tasks).await;
     if let Some(source) = source {
         let (config, drive) = (config.clone(), car.drive.handle());
         let reload = Reload { source, config, log, picture: picture.clone(), drive, telemetry };
-        supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks_shutdown.clone()));
+        supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks.clone()));
     }
-    let (overlay, started) = (car.overlay(), picture.clone());
-    let pipeline =
-        tokio::task::spawn_blocking(move || started.start(&config.video, overlay, sender)).await.context("video")??;
-    supervisor.spawn("video", watch_pipeline(pipeline.state(), tasks_shutdown.clone()));
-    let drive_ended = car.ended.clone();
-    supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    end_in_phases(car, supervisor, pipeline, signals.shutdown, tasks_shutdown).await
+    end_in_phases(car, supervisor, picture, signals.shutdown).await
+}
+
+struct Spawner<'a> {
+    supervisor: &'a mut Supervisor,
+    provocation: &'a Provocation,
+}
+
+impl Spawner<'_> {
+    fn task(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supervisor.spawn(name, self.provocation.clone().throughout(name, task));
+    }
+}
+
+/// Ends when the drive has, which is before its time.
+async fn ended(drive: CancellationToken, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = drive.cancelled() => {}
+    }
 }
 
 /// What the configuration keeps secret stays out of the log; the addresses in it are no secrets.
@@ -157,39 +186,49 @@ async fn answer_questions(
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
-async fn end_in_phases(
-    car: Car,
-    supervisor: Supervisor,
-    pipeline: Pipeline,
-    asked: CancellationToken,
-    tasks: CancellationToken,
-) -> Result<()> {
-    let supervised = supervisor.run(TASKS_DEADLINE);
-    tokio::pin!(supervised);
+async fn end_in_phases(car: Car, mut tasks: Supervisor, picture: Arc<Picture>, asked: CancellationToken) -> Result<()> {
     let unasked = tokio::select! {
         () = asked.cancelled() => None,
-        ended = &mut supervised => Some(ended),
+        unasked = tasks.watch() => unasked,
     };
-    // First, whatever else happens: neutral.
+    // First, whatever else happens: neutral. Asked for here, because threads that may wait can run out.
+    car.drive.handle().stop(StopCause::Shutdown);
     let parked = tokio::task::spawn_blocking(move || car.stop()).await.context("the drive")?;
-    tasks.cancel();
-    let ended = match unasked {
-        Some(ended) => ended,
-        None => supervised.await,
-    };
-    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await.context("video")?;
-    if let Err(error) = stopped {
-        tracing::warn!(%error, "the pipeline did not stop in time");
-    }
+    let ended = tasks.end(TASKS_DEADLINE).await;
+    tracing::debug!(?ended, "peers and socket are closed");
+    let failure = tokio::task::spawn_blocking(move || picture.end()).await.context("video")?;
+    tracing::debug!("the camera is closed");
     parked?;
-    match ended {
-        // The drive's own task ends because the drive was just told to.
-        Ended::Asked | Ended::Unasked("drive") if asked.is_cancelled() => Ok(()),
+    match unasked.unwrap_or(ended) {
+        Ended::Overdue(count) if asked.is_cancelled() => {
+            tracing::warn!(count, "tasks did not end in time and were left");
+            Ok(())
+        }
         Ended::Asked => Ok(()),
-        Ended::Unasked("video") => Err(Failure::cannot_start("the camera's pipeline has ended").into()),
+        Ended::Unasked("video") => {
+            Err(failure.unwrap_or_else(|| Failure::cannot_start("the camera's pipeline has ended")).into())
+        }
         Ended::Unasked(task) => Err(anyhow!("the {task} task has ended unasked")),
         Ended::Panicked(what) => Err(Failure { exit: Exit::Panic, message: what }.into()),
         Ended::Overdue(count) => Err(anyhow!("{count} tasks did not end in time")),
+    }
+}
+
+/// Opens the camera and watches it. Ends when there is no picture any more.
+///
+/// A camera may hang while it is opened. That is why opening it is a task among the others: the drive is watched, and
+/// the end begins, without it.
+async fn film(
+    picture: Arc<Picture>,
+    config: VideoConfig,
+    overlay: OverlaySource,
+    sender: AccessUnitSender,
+    shutdown: CancellationToken,
+) {
+    let opening = tokio::task::spawn_blocking(move || picture.start(&config, overlay, sender));
+    // An error of the task itself is a panic, which the process-wide hook answers by ending the process.
+    if let Ok(Some(state)) = opening.await {
+        watch_pipeline(state, shutdown).await;
     }
 }
 
@@ -217,18 +256,59 @@ async fn watch_pipeline(mut state: watch::Receiver<PipelineState>, shutdown: Can
     }
 }
 
-/// The running pipeline's handle, once there is one: others hold on to this across its restarts.
+/// The pipeline, once there is one: others hold on to this from before it starts until after its end.
 #[derive(Debug, Default)]
-pub(super) struct Picture {
-    control: Mutex<Option<VideoControl>>,
+pub(super) struct Picture(Mutex<Film>);
+
+#[derive(Debug, Default)]
+enum Film {
+    #[default]
+    Opening,
+    Running(Pipeline),
+    Failed(Failure),
+    Over,
 }
 
 impl Picture {
-    fn start(&self, config: &VideoConfig, overlay: OverlaySource, sender: AccessUnitSender) -> Result<Pipeline> {
-        let pipeline =
-            Pipeline::start(config, overlay, sender).map_err(|error| Failure::cannot_start(error.to_string()))?;
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipeline.control());
-        Ok(pipeline)
+    /// Blocks while the camera opens. `None` when it does not, or when it was too late.
+    fn start(
+        &self,
+        config: &VideoConfig,
+        overlay: OverlaySource,
+        sender: AccessUnitSender,
+    ) -> Option<watch::Receiver<PipelineState>> {
+        let started = Pipeline::start(config, overlay, sender);
+        let mut film = self.film();
+        if matches!(*film, Film::Over) {
+            // Letting go of it takes it to NULL.
+            return None;
+        }
+        match started {
+            Ok(pipeline) => {
+                let state = pipeline.state();
+                *film = Film::Running(pipeline);
+                Some(state)
+            }
+            Err(error) => {
+                *film = Film::Failed(Failure::cannot_start(error.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Stops the pipeline; blocks while it does. Tells why there was none, if there was none.
+    fn end(&self) -> Option<Failure> {
+        let film = std::mem::replace(&mut *self.film(), Film::Over);
+        match film {
+            Film::Running(pipeline) => {
+                if let Err(error) = pipeline.stop() {
+                    tracing::warn!(%error, "the pipeline did not stop in time");
+                }
+                None
+            }
+            Film::Failed(failure) => Some(failure),
+            Film::Opening | Film::Over => None,
+        }
     }
 
     /// A pipeline that is not there yet starts with a key frame anyway.
@@ -250,7 +330,14 @@ impl Picture {
     }
 
     fn control(&self) -> Option<VideoControl> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        match &*self.film() {
+            Film::Running(pipeline) => Some(pipeline.control()),
+            Film::Opening | Film::Failed(_) | Film::Over => None,
+        }
+    }
+
+    fn film(&self) -> MutexGuard<'_, Film> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -264,37 +351,48 @@ struct Car {
 }
 
 impl Car {
-    fn start(config: &DriveConfig, outlet: &Outlet) -> Result<Self> {
-        let bridge = start_bridge(config, outlet)?;
+    fn start(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Self> {
+        let bridge = start_bridge(config, outlet, provocation)?;
         let (actuator, simulated) = actuator(config, bridge.as_ref())?;
         let ended = CancellationToken::new();
-        let mut events =
-            DriveEvents { outlet: outlet.clone(), bridge: bridge.as_ref().map(Bridge::handle), ended: ended.clone() };
+        let mut events = DriveEvents {
+            outlet: outlet.clone(),
+            bridge: bridge.as_ref().map(Bridge::handle),
+            ended: ended.clone(),
+            provocation: provocation.clone(),
+        };
         let drive = Drive::spawn(config, actuator, Box::new(move |event| events.take(&event)))
             .map_err(|error| Failure::cannot_start(error.to_string()))?;
-        let lap_sensor = start_lap_sensor(config, outlet);
+        let lap_sensor = start_lap_sensor(config, outlet, provocation);
         Ok(Self { drive, bridge, simulated, _lap_sensor: lap_sensor, ended })
     }
 
-    fn overlay(&self) -> OverlaySource {
-        let drive = self.drive.handle();
+    fn overlay(&self, provocation: &Provocation) -> OverlaySource {
+        let (drive, provocation) = (self.drive.handle(), provocation.clone());
         OverlaySource::new(move || {
+            provocation.at("picture");
             let drive = drive.snapshot();
             OverlayState { throttle: drive.throttle as f32, steering: drive.steering as f32, state: drive.state.name() }
         })
     }
 
     fn stop(self) -> Result<()> {
-        self.drive.shutdown(NEUTRAL_DEADLINE).map_err(|error| anyhow!(error))
+        self.drive.shutdown(NEUTRAL_DEADLINE).map_err(|error| match error {
+            DriveError::Panicked { .. } => Failure { exit: Exit::Panic, message: error.to_string() }.into(),
+            error => error.into(),
+        })
     }
 }
 
-fn start_bridge(config: &DriveConfig, outlet: &Outlet) -> Result<Option<Bridge>> {
+fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
     let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
-    let outlet = outlet.clone();
-    let on_request = move |request| match request {
-        BridgeRequest::Metric(message) => outlet.send(message),
+    let (outlet, provocation) = (outlet.clone(), provocation.clone());
+    let on_request = move |request| {
+        provocation.at("bridge");
+        match request {
+            BridgeRequest::Metric(message) => outlet.send(message),
+        }
     };
     let bridge = Bridge::start(bridge, neutral, on_request)
         .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
@@ -319,10 +417,14 @@ fn actuator(config: &DriveConfig, bridge: Option<&Bridge>) -> Result<(Box<dyn Ac
 }
 
 /// A car without its lap sensor still drives: what is wrong is told, and that is all.
-fn start_lap_sensor(config: &DriveConfig, outlet: &Outlet) -> Option<LapSensor> {
+fn start_lap_sensor(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Option<LapSensor> {
     let sensor = config.lap_sensor.clone()?;
-    let outlet = outlet.clone();
-    match LapSensor::start(sensor, move |pass| outlet.send(report::lap_pass(pass.unix_seconds))) {
+    let (outlet, provocation) = (outlet.clone(), provocation.clone());
+    let on_pass = move |pass: LapPass| {
+        provocation.at("lap sensor");
+        outlet.send(report::lap_pass(pass.unix_seconds));
+    };
+    match LapSensor::start(sensor, on_pass) {
         Ok(sensor) => Some(sensor),
         Err(error) => {
             tracing::error!(%error, "laps are not counted");
