@@ -2,6 +2,7 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,8 +11,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
-use super::process;
+use super::process::{self, Signals};
 use super::readings::Readings;
+use super::reload::{Reload, Source};
 use crate::config::Config;
 use crate::drive::actuator::{Actuator, Output};
 use crate::drive::bridge::{Bridge, BridgeRequest};
@@ -20,15 +22,22 @@ use crate::drive::settings::{ActuatorConfig, DriveConfig};
 use crate::drive::simulated::{Simulated, SimulatedCar};
 use crate::drive::{Drive, pca9685};
 use crate::exit::{Exit, Failure};
+use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
+use crate::rtc::settings::IceServer;
 use crate::signal::settings::TlsConfig;
+use crate::status::document::Document;
+use crate::status::exposition::exposition;
+use crate::status::http::MetricsServer;
+use crate::status::socket::StatusSocket;
 use crate::supervise::{Ended, Supervisor};
 use crate::telemetry::outlet::Outlet;
+use crate::telemetry::probe::HostProbe;
 use crate::telemetry::report;
 use crate::video::control::{VideoControl, VideoStats};
 use crate::video::overlay::{OverlaySource, OverlayState};
 use crate::video::pipeline::{Pipeline, PipelineState};
-use crate::video::settings::VideoConfig;
+use crate::video::settings::{Bitrate, VideoConfig};
 use crate::video::units::{AccessUnitSender, access_unit_channel};
 
 /// How long the actuator may take to confirm neutral at the end.
@@ -36,19 +45,43 @@ const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
 /// How long peers, socket and tasks may take to end after that; with the pipeline, less than the two seconds promised.
 const TASKS_DEADLINE: Duration = Duration::from_millis(1200);
 
-/// Publishes one channel until `shutdown`.
+/// What a channel's daemon needs besides its configuration.
+pub(super) struct Surroundings {
+    pub(super) log: LogControl,
+    pub(super) signals: Signals,
+    /// Where the configuration is read again from; none for the demo, which has no file.
+    pub(super) source: Option<Source>,
+}
+
+/// Publishes one channel until it is told to stop.
 ///
 /// # Errors
 /// What kept it from starting, or ended it unasked.
-pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Result<()> {
+pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Result<()> {
+    let Surroundings { log, signals, source } = surroundings;
+    protect(&log, &config);
     if config.signal.tls == TlsConfig::Insecure {
         tracing::warn!("tls.insecure: anyone between this car and its server can watch and drive");
     }
+    process::save_memory();
     let (outlet, metrics) = Outlet::new();
     let car = Car::start(&config.drive, &outlet)?;
     process::guard(car.drive.handle());
     let picture = Arc::new(Picture::default());
     let (sender, units) = access_unit_channel();
+    let status = watch::Sender::new(PublishStatus::default());
+    let readings = Arc::new(Readings {
+        channel: config.signal.channel.as_str().to_owned(),
+        started: now(),
+        drive: car.drive.handle(),
+        car: car.simulated.clone(),
+        picture: picture.clone(),
+        outlet,
+        publish: status.subscribe(),
+        counters: Arc::default(),
+        host: Mutex::new(HostProbe::new()),
+        frame_rates: Mutex::default(),
+    });
     let edges = Edges {
         units,
         on_key_frame_request: {
@@ -57,28 +90,70 @@ pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Resu
         },
         control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
         metrics,
-        counters: Arc::default(),
-        status: watch::Sender::new(PublishStatus::default()),
+        counters: readings.counters.clone(),
+        status,
     };
-    let readings = Readings {
-        drive: car.drive.handle(),
-        car: car.simulated.clone(),
-        picture: picture.clone(),
-        outlet: outlet.clone(),
-    };
-
+    let (telemetry, telemetry_settings) = watch::channel(config.telemetry.clone());
     let tasks_shutdown = CancellationToken::new();
     let mut supervisor = Supervisor::new(tasks_shutdown.clone());
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
-    supervisor.spawn("publisher", publish_session(config.signal, config.rtc, edges, tasks_shutdown.clone()));
-    supervisor.spawn("telemetry", readings.tell(tasks_shutdown.clone()));
+    supervisor
+        .spawn("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks_shutdown.clone()));
+    supervisor.spawn("telemetry", readings.clone().tell(telemetry_settings, tasks_shutdown.clone()));
+    answer_questions(&config, &readings, &log, &mut supervisor, &tasks_shutdown).await;
+    if let Some(source) = source {
+        let (config, drive) = (config.clone(), car.drive.handle());
+        let reload = Reload { source, config, log, picture: picture.clone(), drive, telemetry };
+        supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks_shutdown.clone()));
+    }
     let (overlay, started) = (car.overlay(), picture.clone());
     let pipeline =
         tokio::task::spawn_blocking(move || started.start(&config.video, overlay, sender)).await.context("video")??;
     supervisor.spawn("video", watch_pipeline(pipeline.state(), tasks_shutdown.clone()));
     let drive_ended = car.ended.clone();
     supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    end_in_phases(car, supervisor, pipeline, shutdown, tasks_shutdown).await
+    end_in_phases(car, supervisor, pipeline, signals.shutdown, tasks_shutdown).await
+}
+
+/// What the configuration keeps secret stays out of the log; the addresses in it are no secrets.
+pub(super) fn protect(log: &LogControl, config: &Config) {
+    let secrets = config.rtc.ice.servers.iter().filter_map(|server| match server {
+        IceServer::Turn(turn) => Some(turn.credential.secret()),
+        IceServer::Stun(_) => None,
+    });
+    log.protect(config.signal.token.iter().chain(secrets));
+    let server = config.signal.server.host_str().map(str::to_owned);
+    let hosts = config.rtc.ice.servers.iter().map(|server| server.address().host.to_string());
+    let written = server.into_iter().chain(hosts);
+    log.know(written.filter_map(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok()));
+}
+
+/// A car that cannot tell how it is still drives: what is wrong is told, and that is all.
+async fn answer_questions(
+    config: &Config,
+    readings: &Arc<Readings>,
+    log: &LogControl,
+    supervisor: &mut Supervisor,
+    shutdown: &CancellationToken,
+) {
+    match StatusSocket::open(&config.status) {
+        Ok(socket) => {
+            let (readings, recent) = (readings.clone(), log.recent());
+            let document =
+                move || Document::new(&readings.snapshot(), &recent.list(), recent.counts(), now()).to_json();
+            supervisor.spawn("status", socket.serve(Arc::new(document), shutdown.clone()));
+        }
+        Err(error) => tracing::warn!(%error, "rtcpub status will get no answer"),
+    }
+    let Some(metrics) = config.metrics else { return };
+    match MetricsServer::bind(metrics).await {
+        Ok(server) => {
+            let (readings, recent) = (readings.clone(), log.recent());
+            let page = move || exposition(&readings.snapshot(), recent.counts());
+            supervisor.spawn("metrics", server.serve(Arc::new(page), shutdown.clone()));
+        }
+        Err(error) => tracing::error!(error, "no metrics"),
+    }
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
@@ -163,6 +238,13 @@ impl Picture {
         }
     }
 
+    /// Takes effect with the next frame.
+    pub(super) fn set_bitrate(&self, bitrate: Bitrate) {
+        if let Some(control) = self.control() {
+            control.set_bitrate(bitrate);
+        }
+    }
+
     pub(super) fn stats(&self) -> Option<VideoStats> {
         self.control().map(|control| control.stats())
     }
@@ -214,8 +296,8 @@ fn start_bridge(config: &DriveConfig, outlet: &Outlet) -> Result<Option<Bridge>>
     let on_request = move |request| match request {
         BridgeRequest::Metric(message) => outlet.send(message),
     };
-    let bridge =
-        Bridge::start(bridge, neutral, on_request).map_err(|error| Failure::cannot_start(error.to_string()))?;
+    let bridge = Bridge::start(bridge, neutral, on_request)
+        .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
     Ok(Some(bridge))
 }
 

@@ -54,6 +54,7 @@ impl Viewer {
         Self::join_at(hub.plain, channel, setup).await
     }
 
+    /// The same at any hub's plain address.
     pub async fn join_at(hub: SocketAddr, channel: &str, setup: Setup) -> Self {
         let asked = Instant::now();
         let path = format!("/live/ws/sub?channel={channel}");
