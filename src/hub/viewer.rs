@@ -95,6 +95,11 @@ impl Session {
                 Some(text) = inbox.metric.recv() => drop(self.metric(&text).await),
                 () = expiry(self.open_channels_at) => self.open_channels().await,
                 () = self.channels.metric_catches_up() => self.show_room().await,
+                Some(ended) = self.picture.join_next() => {
+                    if ended.is_err() {
+                        return "its picture's pump failed".to_owned();
+                    }
+                }
             }
         }
     }
