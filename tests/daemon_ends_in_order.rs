@@ -1,8 +1,9 @@
 //! How the daemon ends: the car first, then whom it talks to, then the camera, and all of it soon, whatever hangs. The car
 //! is driven by a program on the bridge, so that these tests run on any machine.
 
+#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "the test measures, and tells")]
+
 mod common;
-#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod spider;
 
 use std::fs::File;

@@ -126,7 +126,7 @@ async fn whatever_signal_ends_the_daemon_the_car_is_at_rest() {
         return;
     }
     let mut scene = Scene::in_the_lab(&[]).await;
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         scene.drive().await;
         scene.daemon.process.signal(signal);
         let Exited { code, .. } = scene.daemon.process.exited().await;
