@@ -139,11 +139,9 @@ mod tests {
         drop(writer);
         let mut read = String::new();
         reader.read_to_string(&mut read).expect("text");
-        assert!(
-            read.ends_with("x\n(1 lines of the log are lost: nobody read them)\nnext\n"),
-            "{}",
-            &read[read.len() - 99..]
-        );
+        // How much of the torn line is left to read depends on the size the system gives a pipe.
+        let rest = read.trim_start_matches('x');
+        assert_eq!(rest, "\n(1 lines of the log are lost: nobody read them)\nnext\n");
     }
 
     #[test]
