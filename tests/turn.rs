@@ -154,7 +154,7 @@ impl Proxy {
                 let (mut client, _) = listener.accept().await.unwrap();
                 let cut = cuts.lock().unwrap().clone();
                 tokio::spawn(async move {
-                    let mut server = TcpStream::connect(server).await.unwrap();
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
                     let _ = cut.run_until_cancelled(tokio::io::copy_bidirectional(&mut client, &mut server)).await;
                 });
             }
@@ -304,6 +304,39 @@ async fn servers_that_never_answer_delay_an_offer_by_seconds_at_most_and_cost_on
         assert!(taken < Duration::from_secs(limit), "{trickle:?}: {taken:?}");
         session.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_udp_is_dropped_a_stream_gets_through() {
+    let coturn = Coturn::start();
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let blocked = turn(silent.local_addr().unwrap(), TurnTransport::Udp, static_credential());
+    for trickle in [Trickle::Candidate2, Trickle::None] {
+        let servers = vec![blocked.clone(), coturn.tls()];
+        let mut session = Session::start(trickle, ice(IcePolicy::Relay, servers)).await;
+        session.works().await;
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_relays_the_one_by_udp_is_used_and_losing_the_others_costs_nothing() {
+    let coturn = Coturn::start();
+    let (tcp, tls) = (Proxy::to(coturn.address()).await, Proxy::to(coturn.tls_address()).await);
+    let servers = vec![
+        turn(tls.address, TurnTransport::Tls(TlsConfig::Pin(coturn.pin)), static_credential()),
+        turn(tcp.address, TurnTransport::Tcp, static_credential()),
+        coturn.udp(),
+    ];
+    let mut session = Session::start(Trickle::None, ice(IcePolicy::Relay, servers)).await;
+    session.works().await;
+    tcp.cut();
+    tls.cut();
+    session.comes_back().await;
+    assert_eq!(session.far.offers.load(Ordering::SeqCst), 1, "no ICE restart");
+    session.stop().await;
+    tcp.serving.abort();
+    tls.serving.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

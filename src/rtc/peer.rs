@@ -24,7 +24,7 @@ use super::ice::{candidates, mdns};
 use super::mailbox::Mailbox;
 use super::pump::LiveEnds;
 use super::session::{PeerId, PeerState};
-use super::settings::{IcePolicy, RtcConfig};
+use super::settings::{IceConfig, IcePolicy, RtcConfig};
 use super::track::VideoTrack;
 use super::turn::runtime::RelayRuntime;
 use super::{engine, feedback};
@@ -41,6 +41,8 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 const REFLEXIVE_WAIT: Duration = Duration::from_millis(250);
 /// See [`REFLEXIVE_WAIT`].
 const RELAY_WAIT: Duration = Duration::from_millis(750);
+/// How long a relay by UDP may take to be found before one by a stream is settled for, where only relays may be used.
+const STREAM_WAIT: Duration = Duration::from_millis(200);
 /// A TURN allocation is refreshed this often: it keeps NATs open, and a server that refuses is noticed long before the
 /// allocation runs out.
 const ALLOCATION_REFRESH: Duration = Duration::from_secs(60);
@@ -102,7 +104,7 @@ impl Peer {
             .with_runtime(runtime.clone())
             .with_configuration(configuration)
             .with_media_engine(engine::media_engine()?)
-            .with_setting_engine(settings(policy))
+            .with_setting_engine(settings(&setup.config.ice))
             .with_interceptor_registry(feedback::tap(engine::interceptors(), setup.on_key_frame_request.clone()))
             .with_handler(Arc::new(handler))
             .with_udp_addrs(vec![setup.local_addresses.clone()])
@@ -254,9 +256,10 @@ fn configuration(servers: &Snapshot, policy: IcePolicy) -> RTCConfiguration {
         .build()
 }
 
-fn settings(policy: IcePolicy) -> SettingEngine {
-    let relay_wait = match policy {
+fn settings(ice: &IceConfig) -> SettingEngine {
+    let relay_wait = match ice.policy {
         IcePolicy::All => RELAY_WAIT,
+        IcePolicy::Relay if ice.servers.len() > 1 => STREAM_WAIT,
         IcePolicy::Relay => Duration::ZERO,
     };
     SettingEngineBuilder::new()
