@@ -140,10 +140,16 @@ impl Peer {
     /// Makes an offer with new ICE credentials. Names are resolved anew, time-limited TURN credentials are made anew,
     /// and so are the sockets, on the addresses the machine has now.
     pub(crate) async fn restart_ice(&self, all_candidates: bool) -> Result<String, Error> {
+        self.renew_servers().await?;
+        self.offer_with(RTCOfferOptions { ice_restart: true }, all_candidates).await
+    }
+
+    /// For the sockets that the next ICE restart binds.
+    async fn renew_servers(&self) -> Result<(), Error> {
         let servers = Arc::new(self.ice.servers.snapshot().await);
         self.connection.set_configuration(configuration(&servers, self.ice.policy)).await?;
         self.ice.runtime.set_servers(servers);
-        self.offer_with(RTCOfferOptions { ice_restart: true }, all_candidates).await
+        Ok(())
     }
 
     async fn offer_with(&self, options: RTCOfferOptions, all_candidates: bool) -> Result<String, Error> {
@@ -152,7 +158,8 @@ impl Peer {
         let sdp = offer.sdp.clone();
         self.connection.set_local_description(offer).await?;
         if !all_candidates {
-            return Ok(sdp);
+            // What it holds at an ICE restart are the candidates of sockets that are about to go.
+            return Ok(candidates::without_candidates(&sdp));
         }
         // Late candidates of a slow server are worth less than an offer now.
         let _ = tokio::time::timeout(GATHERING_TIMEOUT, gathered).await;
@@ -176,7 +183,7 @@ impl Peer {
         let answer = self.connection.create_answer(None).await?;
         let sdp = answer.sdp.clone();
         self.connection.set_local_description(answer).await?;
-        Ok(sdp)
+        Ok(self.ice.policy.may_leave(sdp))
     }
 
     pub(crate) async fn add_candidate(&self, candidate: CandidateInit) -> Result<(), Error> {
@@ -259,7 +266,7 @@ fn configuration(servers: &Snapshot, policy: IcePolicy) -> RTCConfiguration {
 fn settings(ice: &IceConfig) -> SettingEngine {
     let relay_wait = match ice.policy {
         IcePolicy::All => RELAY_WAIT,
-        IcePolicy::Relay if ice.servers.len() > 1 => STREAM_WAIT,
+        IcePolicy::Relay if ice.turn_servers().count() > 1 => STREAM_WAIT,
         IcePolicy::Relay => Duration::ZERO,
     };
     SettingEngineBuilder::new()

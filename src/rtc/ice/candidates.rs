@@ -26,6 +26,12 @@ fn hide(head: &str, tail: &str, out: &mut String) {
     out.extend([head, " raddr ", unspecified, " rport 0", rest]);
 }
 
+/// An SDP without its candidates.
+pub fn without_candidates(sdp: &str) -> String {
+    let kept = |line: &&str| !line.starts_with("a=candidate:") && !line.starts_with("a=end-of-candidates");
+    sdp.split_inclusive('\n').filter(kept).collect()
+}
+
 /// The name a candidate hides its address behind (draft-ietf-mmusic-mdns-ice-candidates), when it does.
 pub fn mdns_name(line: &str) -> Option<&str> {
     let name = line.split_ascii_whitespace().nth(4)?;
@@ -69,6 +75,13 @@ mod tests {
         for (text, hidden) in cases {
             assert_eq!(without_related_addresses(text), hidden);
         }
+    }
+
+    #[test]
+    fn an_sdp_can_be_rid_of_its_candidates() {
+        let sdp =
+            "v=0\r\na=ice-ufrag:x\r\na=candidate:1 1 udp 5 192.0.2.1 4 typ host\r\na=end-of-candidates\r\na=mid:1\r\n";
+        assert_eq!(without_candidates(sdp), "v=0\r\na=ice-ufrag:x\r\na=mid:1\r\n");
     }
 
     #[test]
