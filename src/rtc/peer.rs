@@ -155,15 +155,17 @@ impl Peer {
     async fn offer_with(&self, options: RTCOfferOptions, all_candidates: bool) -> Result<String, Error> {
         let gathered = self.gathered.notified();
         let offer = self.connection.create_offer(Some(options)).await?;
-        let sdp = offer.sdp.clone();
+        // What it holds at an ICE restart are the candidates of sockets that are about to go.
+        let created = offer.sdp.clone();
         self.connection.set_local_description(offer).await?;
         if !all_candidates {
-            // What it holds at an ICE restart are the candidates of sockets that are about to go.
-            return Ok(candidates::without_candidates(&sdp));
+            return Ok(candidates::without_candidates(&created));
         }
         // Late candidates of a slow server are worth less than an offer now.
         let _ = tokio::time::timeout(GATHERING_TIMEOUT, gathered).await;
-        let sdp = self.connection.local_description().await.map_or(sdp, |description| description.sdp);
+        let complete = self.connection.local_description().await.map(|description| description.sdp);
+        let complete = complete.map(|sdp| candidates::without_candidates_of(&sdp, &created));
+        let sdp = complete.unwrap_or_else(|| candidates::without_candidates(&created));
         Ok(self.ice.policy.may_leave(sdp))
     }
 
