@@ -152,6 +152,11 @@ struct Proxy {
 
 impl Proxy {
     async fn to(server: SocketAddr) -> Self {
+        Self::slowly_to(server, Duration::ZERO).await
+    }
+
+    /// Each connection gets through to the server only after this time.
+    async fn slowly_to(server: SocketAddr, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cut = Arc::new(Mutex::new(CancellationToken::new()));
@@ -161,6 +166,7 @@ impl Proxy {
                 let (mut client, _) = listener.accept().await.unwrap();
                 let cut = cuts.lock().unwrap().clone();
                 tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
                     let Ok(mut server) = TcpStream::connect(server).await else { return };
                     let _ = cut.run_until_cancelled(tokio::io::copy_bidirectional(&mut client, &mut server)).await;
                 });
@@ -305,6 +311,21 @@ async fn servers_that_never_answer_delay_an_offer_by_seconds_at_most_and_cost_on
         assert!(taken < Duration::from_secs(limit), "{trickle:?}: {taken:?}");
         session.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_slow_to_answer_is_waited_for() {
+    let coturn = Coturn::start();
+    let proxy = Proxy::slowly_to(coturn.tls_address(), Duration::from_secs(2)).await;
+    let tls = TurnTransport::Tls(TlsConfig::Pin(coturn.pin));
+    for trickle in [Trickle::Candidate2, Trickle::None] {
+        let server = turn(proxy.address, tls.clone(), static_credential());
+        let mut session = Session::start(trickle, ice(IcePolicy::Relay, vec![server])).await;
+        session.works().await;
+        assert_eq!(session.publisher.status.borrow().sessions, 1, "in the first session");
+        session.stop().await;
+    }
+    proxy.serving.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
