@@ -35,6 +35,11 @@ impl IceConfig {
         Self { servers: Vec::new(), policy: IcePolicy::All, interfaces: InterfaceFilter::default() }
     }
 
+    /// Whether there is a TURN server to relay through.
+    pub fn has_relay(&self) -> bool {
+        self.turn_servers().next().is_some()
+    }
+
     /// Those that relay.
     pub fn turn_servers(&self) -> impl Iterator<Item = &TurnServer> {
         self.servers.iter().filter_map(|server| match server {
