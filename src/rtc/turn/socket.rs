@@ -52,7 +52,7 @@ struct Path {
 impl Path {
     /// What to tell the crate when nothing can be sent any more. While it asks for an allocation, an error ends its
     /// gathering; later it would only log each packet it drops.
-    fn broken(&self, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+    fn refuse(&self, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let lost = io::Error::new(io::ErrorKind::NotConnected, "the connection to the TURN server is lost");
         Poll::Ready(if self.allocated { Ok(transmit.contents.len()) } else { Err(lost) })
     }
@@ -190,7 +190,7 @@ impl AsyncUdpSocket for RelaySocket {
         }
         let Some(link) = &mut path.link else { return self.send_by_udp(path, transmit, cx) };
         if path.broken {
-            return path.broken(transmit);
+            return path.refuse(transmit);
         }
         let signed = path.exchange.outgoing(transmit.contents);
         // Never waits: what the stream does not take now is queued, or dropped as a router drops it. What is not TURN
@@ -207,7 +207,7 @@ impl AsyncUdpSocket for RelaySocket {
             Ok(()) => Poll::Ready(Ok(transmit.contents.len())),
             Err(error) => {
                 self.broken(path, &error, now);
-                path.broken(transmit)
+                path.refuse(transmit)
             }
         }
     }
