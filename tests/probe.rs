@@ -1,4 +1,5 @@
 //! What a probe says about servers that serve, and about servers that do not.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on fails and says why")]
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what was found")]

@@ -1,4 +1,5 @@
 //! The publisher behind a real TURN server: Debian's coturn on loopback.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on fails and says why")]
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what was found")]
@@ -64,6 +65,12 @@ impl Session {
         self.publisher.hears(r#"{"motion":{"key":"forward","value":3}}"#).await;
         self.publisher.metrics.send(r#"{"lap":{"key":"n","value":1}}"#.into()).await.unwrap();
         assert_eq!(within(self.far.messages.recv()).await.as_deref(), Some(r#"{"lap":{"key":"n","value":1}}"#));
+    }
+
+    /// Every candidate line that has left the publisher since this was last asked.
+    fn candidates(&mut self) -> Vec<String> {
+        let lines = std::iter::from_fn(|| self.far.candidates.try_recv().ok());
+        lines.filter(|line| !line.is_empty()).collect()
     }
 
     /// Pictures flow again, in this session or in one that replaces it. Returns the longest silence.
@@ -149,6 +156,11 @@ struct Proxy {
 
 impl Proxy {
     async fn to(server: SocketAddr) -> Self {
+        Self::slowly_to(server, Duration::ZERO).await
+    }
+
+    /// Each connection gets through to the server only after this time.
+    async fn slowly_to(server: SocketAddr, delay: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cut = Arc::new(Mutex::new(CancellationToken::new()));
@@ -158,7 +170,8 @@ impl Proxy {
                 let (mut client, _) = listener.accept().await.unwrap();
                 let cut = cuts.lock().unwrap().clone();
                 tokio::spawn(async move {
-                    let mut server = TcpStream::connect(server).await.unwrap();
+                    tokio::time::sleep(delay).await;
+                    let Ok(mut server) = TcpStream::connect(server).await else { return };
                     let _ = cut.run_until_cancelled(tokio::io::copy_bidirectional(&mut client, &mut server)).await;
                 });
             }
@@ -192,10 +205,7 @@ async fn each_transport_alone_carries_picture_control_and_telemetry_and_nothing_
             let mut session = Session::start(trickle, ice(IcePolicy::Relay, vec![turn.clone()])).await;
             session.works().await;
             let pair = session.far.selected_pair().await;
-            let mut candidates = Vec::new();
-            while let Ok(candidate) = session.far.candidates.try_recv() {
-                candidates.extend(Some(candidate).filter(|candidate| !candidate.is_empty()));
-            }
+            let candidates = session.candidates();
             let relayed = |candidate: &String| candidate.ends_with("typ relay raddr 0.0.0.0 rport 0");
             assert!(!candidates.is_empty() && candidates.iter().all(relayed), "{}: {candidates:?}", turn.url());
             // Its check may have come before its candidate: then it is called peer-reflexive.
@@ -216,12 +226,9 @@ async fn the_three_servers_of_a_spider_channel_work_together_and_a_direct_way_is
     session.works().await;
     let pair = session.far.selected_pair().await;
     assert!(pair.contains("(remote) udp host 127.0.0.1:"), "{pair}");
-    let mut relays = HashSet::new();
-    while let Ok(candidate) = session.far.candidates.try_recv() {
-        if candidate.contains(" 1 udp ") && candidate.contains("typ relay raddr 127.0.0.1") {
-            relays.insert(candidate);
-        }
-    }
+    let candidates: HashSet<_> = session.candidates().into_iter().collect();
+    let of_ours = |candidate: &&String| candidate.contains(" 1 udp ") && candidate.contains("relay raddr 127.0.0.1");
+    let relays: Vec<_> = candidates.iter().filter(of_ours).collect();
     assert_eq!(relays.len(), 2, "one by UDP, one by TCP, though both are the same host and port: {relays:?}");
     session.stop().await;
 }
@@ -311,19 +318,72 @@ async fn servers_that_never_answer_delay_an_offer_by_seconds_at_most_and_cost_on
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_slow_to_answer_is_waited_for() {
+    let coturn = Coturn::start();
+    let proxy = Proxy::slowly_to(coturn.tls_address(), Duration::from_secs(2)).await;
+    let tls = TurnTransport::Tls(TlsConfig::Pin(coturn.pin));
+    for trickle in [Trickle::Candidate2, Trickle::None] {
+        let server = turn(proxy.address, tls.clone(), static_credential());
+        let mut session = Session::start(trickle, ice(IcePolicy::Relay, vec![server])).await;
+        session.works().await;
+        assert_eq!(session.publisher.status.borrow().sessions, 1, "in the first session");
+        session.stop().await;
+    }
+    proxy.serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_udp_is_dropped_a_stream_gets_through() {
+    let coturn = Coturn::start();
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let blocked = turn(silent.local_addr().unwrap(), TurnTransport::Udp, static_credential());
+    for trickle in [Trickle::Candidate2, Trickle::None] {
+        let servers = vec![blocked.clone(), coturn.tls()];
+        let mut session = Session::start(trickle, ice(IcePolicy::Relay, servers)).await;
+        session.works().await;
+        session.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_several_relays_the_one_by_udp_is_used_and_losing_the_others_costs_nothing() {
+    let coturn = Coturn::start();
+    let (tcp, tls) = (Proxy::to(coturn.address()).await, Proxy::to(coturn.tls_address()).await);
+    let servers = vec![
+        turn(tls.address, TurnTransport::Tls(TlsConfig::Pin(coturn.pin)), static_credential()),
+        turn(tcp.address, TurnTransport::Tcp, static_credential()),
+        coturn.udp(),
+    ];
+    let mut session = Session::start(Trickle::None, ice(IcePolicy::Relay, servers)).await;
+    session.works().await;
+    tcp.cut();
+    tls.cut();
+    session.comes_back().await;
+    assert_eq!(session.far.offers.load(Ordering::SeqCst), 1, "no ICE restart");
+    session.stop().await;
+    tcp.serving.abort();
+    tls.serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_stream_costs_an_ice_restart_and_no_session() {
     let coturn = Coturn::start();
     let tls = TurnTransport::Tls(TlsConfig::Pin(coturn.pin));
-    for (transport, server) in [(TurnTransport::Tcp, coturn.address()), (tls, coturn.tls_address())] {
+    for (transport, server, trickle) in
+        [(TurnTransport::Tcp, coturn.address(), Trickle::Candidate2), (tls, coturn.tls_address(), Trickle::None)]
+    {
         let proxy = Proxy::to(server).await;
         let server = turn(proxy.address, transport, static_credential());
-        let mut session = Session::start(Trickle::Candidate2, ice(IcePolicy::Relay, vec![server])).await;
+        let mut session = Session::start(trickle, ice(IcePolicy::Relay, vec![server])).await;
         session.works().await;
         proxy.cut();
         let silence = session.comes_back().await;
         eprintln!("{} ms of silence", silence.as_millis());
         assert!(silence < Duration::from_secs(2), "{silence:?}");
         assert_eq!(session.far.offers.load(Ordering::SeqCst), 2, "the offer and one ICE restart");
+        let candidates = session.candidates();
+        let unique: HashSet<_> = candidates.iter().collect();
+        assert_eq!(unique.len(), candidates.len(), "no relay of the time before is offered again: {candidates:?}");
         assert_eq!(session.publisher.status.borrow().sessions, 1);
         session.stop().await;
         proxy.serving.abort();

@@ -24,7 +24,7 @@ use super::ice::{candidates, mdns};
 use super::mailbox::Mailbox;
 use super::pump::LiveEnds;
 use super::session::{PeerId, PeerState};
-use super::settings::{IcePolicy, RtcConfig};
+use super::settings::{IceConfig, IcePolicy, RtcConfig};
 use super::track::VideoTrack;
 use super::turn::runtime::RelayRuntime;
 use super::{engine, feedback};
@@ -41,6 +41,8 @@ const KEEPALIVE: Duration = Duration::from_millis(500);
 const REFLEXIVE_WAIT: Duration = Duration::from_millis(250);
 /// See [`REFLEXIVE_WAIT`].
 const RELAY_WAIT: Duration = Duration::from_millis(750);
+/// How long a relay by UDP may take to be found before one by a stream is settled for, where only relays may be used.
+const STREAM_WAIT: Duration = Duration::from_millis(200);
 /// A TURN allocation is refreshed this often: it keeps NATs open, and a server that refuses is noticed long before the
 /// allocation runs out.
 const ALLOCATION_REFRESH: Duration = Duration::from_secs(60);
@@ -102,7 +104,7 @@ impl Peer {
             .with_runtime(runtime.clone())
             .with_configuration(configuration)
             .with_media_engine(engine::media_engine()?)
-            .with_setting_engine(settings(policy))
+            .with_setting_engine(settings(&setup.config.ice))
             .with_interceptor_registry(feedback::tap(engine::interceptors(), setup.on_key_frame_request.clone()))
             .with_handler(Arc::new(handler))
             .with_udp_addrs(vec![setup.local_addresses.clone()])
@@ -138,23 +140,32 @@ impl Peer {
     /// Makes an offer with new ICE credentials. Names are resolved anew, time-limited TURN credentials are made anew,
     /// and so are the sockets, on the addresses the machine has now.
     pub(crate) async fn restart_ice(&self, all_candidates: bool) -> Result<String, Error> {
+        self.renew_servers().await?;
+        self.offer_with(RTCOfferOptions { ice_restart: true }, all_candidates).await
+    }
+
+    /// For the sockets that the next ICE restart binds.
+    async fn renew_servers(&self) -> Result<(), Error> {
         let servers = Arc::new(self.ice.servers.snapshot().await);
         self.connection.set_configuration(configuration(&servers, self.ice.policy)).await?;
         self.ice.runtime.set_servers(servers);
-        self.offer_with(RTCOfferOptions { ice_restart: true }, all_candidates).await
+        Ok(())
     }
 
     async fn offer_with(&self, options: RTCOfferOptions, all_candidates: bool) -> Result<String, Error> {
         let gathered = self.gathered.notified();
         let offer = self.connection.create_offer(Some(options)).await?;
-        let sdp = offer.sdp.clone();
+        // What it holds at an ICE restart are the candidates of sockets that are about to go.
+        let created = offer.sdp.clone();
         self.connection.set_local_description(offer).await?;
         if !all_candidates {
-            return Ok(sdp);
+            return Ok(candidates::without_candidates(&created));
         }
         // Late candidates of a slow server are worth less than an offer now.
         let _ = tokio::time::timeout(GATHERING_TIMEOUT, gathered).await;
-        let sdp = self.connection.local_description().await.map_or(sdp, |description| description.sdp);
+        let complete = self.connection.local_description().await.map(|description| description.sdp);
+        let complete = complete.map(|sdp| candidates::without_candidates_of(&sdp, &created));
+        let sdp = complete.unwrap_or_else(|| candidates::without_candidates(&created));
         Ok(self.ice.policy.may_leave(sdp))
     }
 
@@ -174,7 +185,7 @@ impl Peer {
         let answer = self.connection.create_answer(None).await?;
         let sdp = answer.sdp.clone();
         self.connection.set_local_description(answer).await?;
-        Ok(sdp)
+        Ok(self.ice.policy.may_leave(sdp))
     }
 
     pub(crate) async fn add_candidate(&self, candidate: CandidateInit) -> Result<(), Error> {
@@ -254,9 +265,10 @@ fn configuration(servers: &Snapshot, policy: IcePolicy) -> RTCConfiguration {
         .build()
 }
 
-fn settings(policy: IcePolicy) -> SettingEngine {
-    let relay_wait = match policy {
+fn settings(ice: &IceConfig) -> SettingEngine {
+    let relay_wait = match ice.policy {
         IcePolicy::All => RELAY_WAIT,
+        IcePolicy::Relay if ice.turn_servers().count() > 1 => STREAM_WAIT,
         IcePolicy::Relay => Duration::ZERO,
     };
     SettingEngineBuilder::new()

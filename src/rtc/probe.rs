@@ -10,7 +10,7 @@ use webrtc::runtime::{AsyncUdpSocket, Runtime};
 
 use super::ice::credential::UserPassword;
 use super::ice::interfaces::LocalAddresses;
-use super::ice::servers::{IceServers, Snapshot, Tell};
+use super::ice::servers::{IceServers, Purpose, Snapshot};
 use super::settings::{IceConfig, IceServer, ServerAddress, TurnServer, TurnTransport};
 use super::turn::client::{TurnClient, TurnError};
 use super::turn::runtime::RelayRuntime;
@@ -43,7 +43,7 @@ pub(crate) async fn probe(signal: &SignalConfig, config: &IceConfig, report: &mu
             return IceOutcome { addresses: !addresses.is_empty(), relays: 0 };
         }
     };
-    let servers = Arc::new(IceServers::new(&config.servers, Tell::Nobody));
+    let servers = Arc::new(IceServers::new(&config.servers, Purpose::Probe));
     let attempt = Attempt { snapshot: Arc::new(servers.snapshot().await), servers, addresses, crypto };
     let attempts = config.servers.iter().enumerate().map(|(index, server)| attempt.of(index, server));
     let outcomes = futures_util::future::join_all(attempts).await;

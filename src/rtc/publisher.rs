@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::channels::{ControlSink, Links};
 use super::feedback::KeyFrameSink;
 use super::ice::interfaces::LocalAddresses;
-use super::ice::servers::{IceServers, Tell};
+use super::ice::servers::{IceServers, Purpose};
 use super::mailbox::{Letter, Mailbox};
 use super::peer::{Peer, PeerSetup};
 use super::pump::{self, LiveEnds, PublishCounters};
@@ -66,7 +66,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
     ));
     tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters));
     let setup = PeerSetup {
-        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Tell::Log)),
+        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions)),
         local_addresses: LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces),
         config: rtc,
         mailbox: mailbox.clone(),

@@ -37,7 +37,15 @@ impl IceConfig {
 
     /// Whether there is a TURN server to relay through.
     pub fn has_relay(&self) -> bool {
-        self.servers.iter().any(|server| matches!(server, IceServer::Turn(_)))
+        self.turn_servers().next().is_some()
+    }
+
+    /// Those that relay.
+    pub fn turn_servers(&self) -> impl Iterator<Item = &TurnServer> {
+        self.servers.iter().filter_map(|server| match server {
+            IceServer::Turn(server) => Some(server),
+            IceServer::Stun(_) => None,
+        })
     }
 }
 

@@ -80,7 +80,8 @@ impl Coturn {
     /// Kills it, as a crash does: no client hears a word.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
-            process.kill().expect("it runs");
+            // It may have ended by itself; a stopped one is killed too.
+            let _ = process.kill();
             process.wait().expect("it ends");
         }
     }
@@ -89,6 +90,13 @@ impl Coturn {
     pub fn restart(&mut self) {
         self.kill();
         self.spawn();
+    }
+
+    /// Sends the process a signal by name, such as `STOP` and `CONT`.
+    pub fn signal(&self, name: &str) {
+        let process = self.process.as_ref().expect("it runs").id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &process]).status().expect("kill runs");
+        assert!(sent.success(), "coturn takes signals");
     }
 
     /// What coturn has logged.

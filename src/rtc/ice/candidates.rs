@@ -1,5 +1,6 @@
 //! Candidate lines (RFC 8839 §5.1) as text: what of them must not leave, and what of them must be resolved. Pure.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 /// A candidate line, or a whole SDP, without the private addresses that relayed candidates carry for diagnosis. With
@@ -24,6 +25,18 @@ fn hide(head: &str, tail: &str, out: &mut String) {
         None => rest,
     };
     out.extend([head, " raddr ", unspecified, " rport 0", rest]);
+}
+
+/// An SDP without its candidates.
+pub fn without_candidates(sdp: &str) -> String {
+    without_candidates_of(sdp, sdp)
+}
+
+/// An SDP without the candidates that stood in an older one already.
+pub fn without_candidates_of(sdp: &str, older: &str) -> String {
+    let is_candidate = |line: &&str| line.starts_with("a=candidate:") || line.starts_with("a=end-of-candidates");
+    let old: HashSet<_> = older.split_inclusive('\n').filter(is_candidate).collect();
+    sdp.split_inclusive('\n').filter(|line| !old.contains(line)).collect()
 }
 
 /// The name a candidate hides its address behind (draft-ietf-mmusic-mdns-ice-candidates), when it does.
@@ -69,6 +82,16 @@ mod tests {
         for (text, hidden) in cases {
             assert_eq!(without_related_addresses(text), hidden);
         }
+    }
+
+    #[test]
+    fn an_sdp_can_be_rid_of_its_candidates() {
+        let sdp =
+            "v=0\r\na=ice-ufrag:x\r\na=candidate:1 1 udp 5 192.0.2.1 4 typ host\r\na=end-of-candidates\r\na=mid:1\r\n";
+        assert_eq!(without_candidates(sdp), "v=0\r\na=ice-ufrag:x\r\na=mid:1\r\n");
+        let newer = format!("{sdp}a=candidate:2 1 udp 5 192.0.2.2 4 typ host\r\n");
+        let kept = "v=0\r\na=ice-ufrag:x\r\na=mid:1\r\na=candidate:2 1 udp 5 192.0.2.2 4 typ host\r\n";
+        assert_eq!(without_candidates_of(&newer, sdp), kept);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! ICE: the servers that help to find a way to the peer, and the addresses of our own that may be part of it.
 //!
 //! [`url`], [`credential`] and [`candidates`] are pure; [`interfaces`] asks the system which addresses there are,
-//! [`servers`] resolves names, [`mdns`] resolves the names that peers on the same network hide behind.
+//! `servers` resolves names, `mdns` resolves the names that peers on the same network hide behind.
 
 pub mod candidates;
 pub mod credential;

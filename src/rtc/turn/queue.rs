@@ -98,6 +98,12 @@ pub(crate) fn carries_data(message: &[u8]) -> bool {
     }
 }
 
+/// Whether it is ChannelData with something else in it than STUN (RFC 7983 §7): ICE checks every way there is, but media
+/// and data channels go the selected way only.
+pub(crate) fn carries_media(message: &[u8]) -> bool {
+    message.first().is_some_and(|first| first >> 6 == 1) && message.get(4).is_some_and(|first| *first > 3)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -130,6 +136,16 @@ mod tests {
         let mut stream = Vec::new();
         queue.fill(&mut stream, now);
         stream
+    }
+
+    #[test]
+    fn a_relayed_connectivity_check_is_data_and_no_media() {
+        let check = [&[0x40, 0, 0, 20][..], &request(1)].concat();
+        assert!(carries_data(&check) && !carries_media(&check));
+        let rtp = data(0x80, 12);
+        assert!(carries_data(&rtp) && carries_media(&rtp));
+        assert!(!carries_data(&request(1)) && !carries_media(&request(1)));
+        assert!(!carries_media(&data(1, 0)) && !carries_media(&[]));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use webrtc::runtime::{
 use super::flush::Flush;
 use super::socket::RelaySocket;
 use crate::quiet::Quiet;
-use crate::rtc::ice::servers::{IceServers, Snapshot};
+use crate::rtc::ice::servers::{IceServers, Relay, Snapshot};
 
 /// Called from the driver's task when the relay that carried the media is gone: must return at once.
 pub(crate) type RelayLostSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -102,7 +102,7 @@ impl Runtime for RelayRuntime {
         let local = socket.local_addr()?;
         let udp = self.tokio.wrap_udp_socket(socket)?;
         let snapshot = self.shared.lock().snapshot.clone();
-        let reachable = |relay: &crate::rtc::ice::servers::Relay| Some((relay.destination(local)?, relay.clone()));
+        let reachable = |relay: &Relay| Some((relay.destination(local)?, relay.clone()));
         let relays: Vec<_> = snapshot.relays().filter_map(reachable).collect();
         if relays.is_empty() {
             return Ok(udp);

@@ -12,11 +12,11 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 use super::exchange::{Exchange, Seen};
 use super::framing::Framed;
 use super::link::Link;
-use super::queue::carries_data;
+use super::queue::{carries_data, carries_media};
 use super::runtime::Shared;
 use crate::rtc::ice::servers::Relay;
 
-/// ICE checks the selected way every 500 ms, both ways: a relay that carried nothing for this long is not selected.
+/// A relay that carried no media for this long is not the selected way.
 const CARRIES_MEDIA: Duration = Duration::from_secs(1);
 /// The answer to a request for an allocation that was granted (RFC 8656 §18.4: method 0x003, class success).
 const ALLOCATED: [u8; 2] = [0x01, 0x03];
@@ -44,8 +44,18 @@ struct Path {
     exchange: Exchange,
     /// When it is not UDP.
     link: Option<Link>,
-    carried_data: Option<Instant>,
+    allocated: bool,
+    carried_media: Option<Instant>,
     broken: bool,
+}
+
+impl Path {
+    /// What to tell the crate when nothing can be sent any more. While it asks for an allocation, an error ends its
+    /// gathering; later it would only log each packet it drops.
+    fn refuse(&self, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let lost = io::Error::new(io::ErrorKind::NotConnected, "the connection to the TURN server is lost");
+        Poll::Ready(if self.allocated { Ok(transmit.contents.len()) } else { Err(lost) })
+    }
 }
 
 impl RelaySocket {
@@ -61,7 +71,8 @@ impl RelaySocket {
             destination,
             exchange: Exchange::new(relay.credential, shared.crypto()),
             link: relay.stream.map(|target| Link::new(target, local)),
-            carried_data: None,
+            allocated: false,
+            carried_media: None,
             broken: false,
         };
         let paths: Vec<_> = relays.into_iter().map(path).collect();
@@ -125,11 +136,14 @@ impl RelaySocket {
     /// Something has come from a TURN server.
     fn look_at(&self, path: &mut Path, message: &mut [u8], now: Instant) {
         self.shared.note_traffic(now);
+        if carries_media(message) {
+            path.carried_media = Some(now);
+        }
         if carries_data(message) {
-            path.carried_data = Some(now);
             return;
         }
         if message.starts_with(&ALLOCATED) {
+            path.allocated = true;
             self.shared.note_trouble(path.server, None);
         }
         match path.exchange.incoming(message) {
@@ -150,7 +164,7 @@ impl RelaySocket {
     fn lost(&self, path: &mut Path, reason: &str, now: Instant) {
         self.shared.note_trouble(path.server, Some(reason));
         // A relay that is only held in reserve is missed at the next ICE restart at the earliest.
-        let carried = path.carried_data.take();
+        let carried = path.carried_media.take();
         if carried.is_some_and(|at| now.saturating_duration_since(at) < CARRIES_MEDIA) {
             self.shared.lost(reason);
         }
@@ -171,12 +185,12 @@ impl AsyncUdpSocket for RelaySocket {
         let State { paths, reader, .. } = &mut *state;
         let path = &mut paths[index];
         self.shared.note_traffic(now);
-        if carries_data(transmit.contents) {
-            path.carried_data = Some(now);
+        if carries_media(transmit.contents) {
+            path.carried_media = Some(now);
         }
         let Some(link) = &mut path.link else { return self.send_by_udp(path, transmit, cx) };
         if path.broken {
-            return Poll::Ready(Err(io::ErrorKind::NotConnected.into()));
+            return path.refuse(transmit);
         }
         let signed = path.exchange.outgoing(transmit.contents);
         // Never waits: what the stream does not take now is queued, or dropped as a router drops it. What is not TURN
@@ -193,7 +207,7 @@ impl AsyncUdpSocket for RelaySocket {
             Ok(()) => Poll::Ready(Ok(transmit.contents.len())),
             Err(error) => {
                 self.broken(path, &error, now);
-                Poll::Ready(Err(error))
+                path.refuse(transmit)
             }
         }
     }
