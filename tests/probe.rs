@@ -1,10 +1,6 @@
 //! What a probe says about servers that serve, and about servers that do not.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on fails and says why")]
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what was found")]
-#![allow(clippy::disallowed_methods, dead_code, unreachable_pub, reason = "the tests measure; each uses its own part")]
-
 mod coturn;
 mod spider;
 

@@ -1,10 +1,6 @@
 //! The publisher behind a real TURN server: Debian's coturn on loopback.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on fails and says why")]
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a test tells what was found")]
-#![allow(clippy::disallowed_methods, dead_code, unreachable_pub, reason = "the tests measure; each uses its own part")]
-
 mod coturn;
 mod far;
 mod spider;
