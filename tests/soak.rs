@@ -66,7 +66,7 @@ async fn reconnecting_again_and_again_leaves_nothing_behind() {
     let hub = TestHub::start().await;
     let switch = Switch::to(hub.secure).await;
     let file = format!(
-        "[server]\nurl = \"wss://{}\"\nretry_min_ms = 10\n[tls]\npin_sha256 = \"{}\"\n{SMALL}",
+        "[server]\nurl = \"wss://{}\"\nretry_min_ms = 10\nretry_max_ms = 50\n[tls]\npin_sha256 = \"{}\"\n{SMALL}",
         switch.address,
         hex(&hub.pin)
     );
