@@ -6,7 +6,7 @@ mod common;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
-use common::daemon::{CHANNEL, Daemon, SMALL, server};
+use common::running::{CHANNEL, Daemon, SMALL, server};
 use common::signal::Signal as Signalling;
 use common::viewer::Viewer;
 use common::{TestHub, within};

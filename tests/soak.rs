@@ -8,7 +8,7 @@ mod common;
 use std::time::Duration;
 
 use common::TestHub;
-use common::daemon::{Daemon, SMALL};
+use common::running::{Daemon, SMALL};
 use common::switch::Switch;
 use rtcpub::signal::tls::hex;
 use rtcpub::status::document::Process;

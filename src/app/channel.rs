@@ -62,6 +62,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     if config.signal.tls == TlsConfig::Insecure {
         tracing::warn!("tls.insecure: anyone between this car and its server can watch and drive");
     }
+    process::save_memory();
     let (outlet, metrics) = Outlet::new();
     let car = Car::start(&config.drive, &outlet)?;
     process::guard(car.drive.handle());

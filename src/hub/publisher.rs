@@ -1,4 +1,5 @@
-//! One publisher's session: its socket, its peer connection, its track to all viewers, their commands to its `stream` channel.
+//! One publisher's session: its socket, its peer connection, its track to all viewers, their commands to its `stream`
+//! channel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,7 +100,7 @@ impl Session {
                 if !flows {
                     return Some(reason);
                 }
-                tracing::info!(channel = %self.seat.channel(), "publisher's socket dropped ({reason}); its picture is kept");
+                tracing::info!(channel = %self.seat.channel(), "publisher's socket dropped ({reason}): picture kept");
                 let now = now();
                 let packets_then = self.packets.load(Ordering::Relaxed);
                 self.orphan = Some(Orphan { until: now + ORPHAN_GRACE, next_check: now + FLOW_CHECK, packets_then });

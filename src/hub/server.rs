@@ -88,7 +88,8 @@ pub(super) async fn serve(server: Arc<Server>, listeners: Listeners) {
     connections.shutdown().await;
 }
 
-/// The next connection, once there is room for it. Cancel-safe: a connection is taken from the kernel only to be returned.
+/// The next connection, once there is room for it. Cancel-safe: a connection is taken from the kernel only to be
+/// returned.
 async fn accept(listeners: &Listeners, permits: &Arc<Semaphore>) -> (TcpStream, Arrival, OwnedSemaphorePermit) {
     let permit = permits.clone().acquire_owned().await.expect("the semaphore is never closed");
     loop {
@@ -212,7 +213,8 @@ async fn attend(server: &Server, mut signalling: Signalling, grant: Grant) {
     signalling.dismiss();
 }
 
-/// Where media sockets are bound, given where the hub listens: a wildcard stands for every interface, loopback for itself.
+/// Where media sockets are bound, given where the hub listens: a wildcard stands for every interface, loopback for
+/// itself.
 pub(super) fn media_addresses(listening: IpAddr) -> Vec<SocketAddr> {
     let any_port = |ip| SocketAddr::new(ip, 0);
     match listening {

@@ -69,6 +69,8 @@ pub mod remedy {
     pub const NOT_FOUND: &str = "check that it is there and that this user may open it (cameras: group video)";
     /// Somebody else has the device.
     pub const BUSY: &str = "another program holds it (fuser -v DEVICE tells which): end that one first";
+    /// The device was opened but no longer delivers.
+    pub const LOST: &str = "check the cable and power of the camera (dmesg tells when it went away)";
     /// Anything else.
     pub const OTHER: &str = "look closer with GST_DEBUG=3";
 }

@@ -88,6 +88,7 @@ fn remedy_for(message: &gst::message::Error, error: &gst::glib::Error) -> &'stat
         (Some(ResourceError::NotFound | ResourceError::OpenRead | ResourceError::OpenReadWrite), ..) => {
             remedy::NOT_FOUND
         }
+        (Some(ResourceError::Read), ..) => remedy::LOST,
         (_, Some(StreamError::CodecNotFound | StreamError::TypeNotFound), _) | (.., Some(CoreError::MissingPlugin)) => {
             remedy::NO_ELEMENT
         }
