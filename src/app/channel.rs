@@ -2,11 +2,12 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
@@ -25,11 +26,12 @@ use crate::signal::settings::TlsConfig;
 use crate::supervise::{Ended, Supervisor};
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::report;
-use crate::video::control::{VideoControl, VideoStats};
+use crate::video::control::VideoControl;
+use crate::video::error::VideoError;
+use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
-use crate::video::pipeline::{Pipeline, PipelineState};
-use crate::video::settings::VideoConfig;
-use crate::video::units::{AccessUnitSender, access_unit_channel};
+use crate::video::recovery::CameraState;
+use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
 const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
@@ -47,13 +49,14 @@ pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Resu
     let (outlet, metrics) = Outlet::new();
     let car = Car::start(&config.drive, &outlet)?;
     process::guard(car.drive.handle());
-    let picture = Arc::new(Picture::default());
     let (sender, units) = access_unit_channel();
+    let control = VideoControl::new(config.video.encoder.bitrate);
+    let (camera, camera_state) = watch::channel(CameraState::Starting);
     let edges = Edges {
         units,
         on_key_frame_request: {
-            let picture = picture.clone();
-            Arc::new(move || picture.request_idr())
+            let control = control.clone();
+            Arc::new(move || control.request_idr())
         },
         control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
         metrics,
@@ -63,7 +66,8 @@ pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Resu
     let readings = Readings {
         drive: car.drive.handle(),
         car: car.simulated.clone(),
-        picture: picture.clone(),
+        picture: control.clone(),
+        camera: camera_state.clone(),
         outlet: outlet.clone(),
     };
 
@@ -72,20 +76,21 @@ pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Resu
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
     supervisor.spawn("publisher", publish_session(config.signal, config.rtc, edges, tasks_shutdown.clone()));
     supervisor.spawn("telemetry", readings.tell(tasks_shutdown.clone()));
-    let (overlay, started) = (car.overlay(), picture.clone());
-    let pipeline =
-        tokio::task::spawn_blocking(move || started.start(&config.video, overlay, sender)).await.context("video")??;
-    supervisor.spawn("video", watch_pipeline(pipeline.state(), tasks_shutdown.clone()));
+    supervisor.spawn("camera state", tell_camera(camera_state, outlet.clone(), tasks_shutdown.clone()));
+    let (video, overlay) = (config.video, car.overlay());
+    let video = Video::start(Keeper { config: video, overlay, units: sender, control, state: camera });
+    let video_ended = video.ended.clone();
+    supervisor.spawn("video", async move { video_ended.cancelled().await });
     let drive_ended = car.ended.clone();
     supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    end_in_phases(car, supervisor, pipeline, shutdown, tasks_shutdown).await
+    end_in_phases(car, supervisor, video, shutdown, tasks_shutdown).await
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
 async fn end_in_phases(
     car: Car,
     supervisor: Supervisor,
-    pipeline: Pipeline,
+    video: Video,
     asked: CancellationToken,
     tasks: CancellationToken,
 ) -> Result<()> {
@@ -102,73 +107,59 @@ async fn end_in_phases(
         Some(ended) => ended,
         None => supervised.await,
     };
-    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await.context("video")?;
-    if let Err(error) = stopped {
-        tracing::warn!(%error, "the pipeline did not stop in time");
-    }
+    let kept = video.stop().await;
     parked?;
+    kept?;
     match ended {
         // The drive's own task ends because the drive was just told to.
         Ended::Asked | Ended::Unasked("drive") if asked.is_cancelled() => Ok(()),
         Ended::Asked => Ok(()),
-        Ended::Unasked("video") => Err(Failure::cannot_start("the camera's pipeline has ended").into()),
         Ended::Unasked(task) => Err(anyhow!("the {task} task has ended unasked")),
         Ended::Panicked(what) => Err(Failure { exit: Exit::Panic, message: what }.into()),
         Ended::Overdue(count) => Err(anyhow!("{count} tasks did not end in time")),
     }
 }
 
-/// Ends when the pipeline has, which is before its time.
-async fn watch_pipeline(mut state: watch::Receiver<PipelineState>, shutdown: CancellationToken) {
+/// Tells viewers how the picture is doing, at each change.
+async fn tell_camera(mut state: watch::Receiver<CameraState>, outlet: Outlet, shutdown: CancellationToken) {
     loop {
-        match &*state.borrow_and_update() {
-            PipelineState::Starting => {}
-            PipelineState::Playing { encoder, input } => tracing::info!(encoder, input, "encoding"),
-            PipelineState::Ended => {
-                tracing::error!("camera: its stream has come to its end");
-                return;
-            }
-            PipelineState::Failed(error) => {
-                tracing::error!(%error, "camera");
-                return;
-            }
-        }
+        let message = report::video_state(&state.borrow_and_update());
+        outlet.send(message);
         tokio::select! {
             () = shutdown.cancelled() => return,
             changed = state.changed() => if changed.is_err() {
-                return;
+                // The picture has ended, and with it everything.
+                return shutdown.cancelled().await;
             },
         }
     }
 }
 
-/// The running pipeline's handle, once there is one: others hold on to this across its restarts.
-#[derive(Debug, Default)]
-pub(super) struct Picture {
-    control: Mutex<Option<VideoControl>>,
+/// The task that keeps the picture.
+struct Video {
+    keeping: JoinHandle<Result<(), VideoError>>,
+    shutdown: CancellationToken,
+    ended: CancellationToken,
 }
 
-impl Picture {
-    fn start(&self, config: &VideoConfig, overlay: OverlaySource, sender: AccessUnitSender) -> Result<Pipeline> {
-        let pipeline =
-            Pipeline::start(config, overlay, sender).map_err(|error| Failure::cannot_start(error.to_string()))?;
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipeline.control());
-        Ok(pipeline)
+impl Video {
+    fn start(keeper: Keeper) -> Self {
+        let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (asked, guard) = (shutdown.clone(), ended.clone().drop_guard());
+        let keeping = tokio::spawn(async move {
+            let _ended = guard;
+            keeper.keep(asked).await
+        });
+        Self { keeping, shutdown, ended }
     }
 
-    /// A pipeline that is not there yet starts with a key frame anyway.
-    fn request_idr(&self) {
-        if let Some(control) = self.control() {
-            control.request_idr();
-        }
-    }
-
-    pub(super) fn stats(&self) -> Option<VideoStats> {
-        self.control().map(|control| control.stats())
-    }
-
-    fn control(&self) -> Option<VideoControl> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Takes the pipeline to NULL.
+    async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.keeping.await.context("video")?.map_err(|error| match error.is_unavailable() {
+            true => Failure::cannot_start(error.to_string()).into(),
+            false => Failure { exit: Exit::BadConfiguration, message: error.to_string() }.into(),
+        })
     }
 }
 

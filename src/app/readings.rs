@@ -1,17 +1,18 @@
 //! Telemetry at its two paces: what moves, ten times a second and only when it changed; the rest once a second.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::Picture;
 use crate::drive::DriveHandle;
 use crate::drive::simulated::SimulatedCar;
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::probe::{self, HostProbe};
 use crate::telemetry::report;
+use crate::video::control::VideoControl;
+use crate::video::recovery::CameraState;
 
 /// How often what moves is looked at.
 const MOTION_PERIOD: Duration = Duration::from_millis(100);
@@ -22,7 +23,8 @@ const MOTIONS_A_ROUND: u32 = 10;
 pub(super) struct Readings {
     pub(super) drive: DriveHandle,
     pub(super) car: Option<SimulatedCar>,
-    pub(super) picture: Arc<Picture>,
+    pub(super) picture: VideoControl,
+    pub(super) camera: watch::Receiver<CameraState>,
     pub(super) outlet: Outlet,
 }
 
@@ -52,9 +54,9 @@ impl Readings {
                     messages.extend(report::simulated(&car.state()));
                 }
                 let read = now();
-                if let Some(stats) = self.picture.stats()
-                    && let Some((before, since)) = video.replace((stats, read))
-                {
+                let stats = self.picture.stats();
+                messages.push(report::video_state(&self.camera.borrow()));
+                if let Some((before, since)) = video.replace((stats, read)) {
                     messages.extend(report::video(&stats, &before, seconds(since, read)));
                 }
                 messages.extend(report::host(&host.read()));
