@@ -2,18 +2,19 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
-use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
 use super::process::{self, Signals};
 use super::readings::Readings;
 use super::reload::{Reload, Source};
+use super::{answers, service};
 use crate::config::Config;
 use crate::drive::actuator::{Actuator, Output};
 use crate::drive::bridge::{Bridge, BridgeRequest};
@@ -25,19 +26,17 @@ use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
 use crate::signal::settings::TlsConfig;
-use crate::status::document::Document;
-use crate::status::exposition::exposition;
-use crate::status::http::MetricsServer;
-use crate::status::socket::StatusSocket;
 use crate::supervise::{Ended, Supervisor};
+use crate::systemd::Notifier;
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::probe::HostProbe;
 use crate::telemetry::report;
-use crate::video::control::{VideoControl, VideoStats};
+use crate::video::control::VideoControl;
+use crate::video::error::VideoError;
+use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
-use crate::video::pipeline::{Pipeline, PipelineState};
-use crate::video::settings::{Bitrate, VideoConfig};
-use crate::video::units::{AccessUnitSender, access_unit_channel};
+use crate::video::recovery::CameraState;
+use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
 const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
@@ -58,7 +57,8 @@ pub(super) struct Surroundings {
 /// What kept it from starting, or ended it unasked.
 pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Result<()> {
     let Surroundings { log, signals, source } = surroundings;
-    protect(&log, &config);
+    answers::protect(&log, &config);
+    let service_manager = Arc::new(Notifier::from_env());
     if config.signal.tls == TlsConfig::Insecure {
         tracing::warn!("tls.insecure: anyone between this car and its server can watch and drive");
     }
@@ -66,16 +66,18 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let (outlet, metrics) = Outlet::new();
     let car = Car::start(&config.drive, &outlet)?;
     process::guard(car.drive.handle());
-    let picture = Arc::new(Picture::default());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
+    let control = VideoControl::new(config.video.encoder.bitrate);
+    let (camera, camera_state) = watch::channel(CameraState::Starting);
     let readings = Arc::new(Readings {
         channel: config.signal.channel.as_str().to_owned(),
         started: now(),
         drive: car.drive.handle(),
         car: car.simulated.clone(),
-        picture: picture.clone(),
-        outlet,
+        picture: control.clone(),
+        camera: camera_state.clone(),
+        outlet: outlet.clone(),
         publish: status.subscribe(),
         counters: Arc::default(),
         host: Mutex::new(HostProbe::new()),
@@ -84,8 +86,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let edges = Edges {
         units,
         on_key_frame_request: {
-            let picture = picture.clone();
-            Arc::new(move || picture.request_idr())
+            let control = control.clone();
+            Arc::new(move || control.request_idr())
         },
         control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
         metrics,
@@ -99,66 +101,42 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     supervisor
         .spawn("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks_shutdown.clone()));
     supervisor.spawn("telemetry", readings.clone().tell(telemetry_settings, tasks_shutdown.clone()));
-    answer_questions(&config, &readings, &log, &mut supervisor, &tasks_shutdown).await;
+    answers::start(&config, &readings, &log, &mut supervisor, &tasks_shutdown).await;
     if let Some(source) = source {
         let (config, drive) = (config.clone(), car.drive.handle());
-        let reload = Reload { source, config, log, picture: picture.clone(), drive, telemetry };
+        let (picture, service_manager) = (control.clone(), service_manager.clone());
+        let reload = Reload { source, config, log, picture, drive, telemetry, service_manager };
         supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks_shutdown.clone()));
     }
-    let (overlay, started) = (car.overlay(), picture.clone());
-    let pipeline =
-        tokio::task::spawn_blocking(move || started.start(&config.video, overlay, sender)).await.context("video")??;
-    supervisor.spawn("video", watch_pipeline(pipeline.state(), tasks_shutdown.clone()));
+    supervisor.spawn("camera state", tell_camera(camera_state, outlet.clone(), tasks_shutdown.clone()));
+    let (video, overlay) = (config.video.clone(), car.overlay());
+    let video = Video::start(Keeper { config: video, overlay, units: sender, control, state: camera });
+    let (video_ended, asked) = (video.ended.clone(), tasks_shutdown.clone());
+    // The pipeline itself ends last, when these tasks have.
+    supervisor.spawn("video", async move {
+        tokio::select! {
+            () = video_ended.cancelled() => {}
+            () = asked.cancelled() => {}
+        }
+    });
     let drive_ended = car.ended.clone();
     supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    end_in_phases(car, supervisor, pipeline, signals.shutdown, tasks_shutdown).await
+    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut supervisor, &tasks_shutdown);
+    end_in_phases(car, supervisor, video, Asked { signals, service_manager }, tasks_shutdown).await
 }
 
-/// What the configuration keeps secret stays out of the log; the addresses in it are no secrets.
-pub(super) fn protect(log: &LogControl, config: &Config) {
-    let credentials = config.rtc.ice.servers.iter().filter_map(|server| server.credential.as_ref());
-    log.protect(config.signal.token.iter().chain(credentials.map(|credential| &credential.password)));
-    let server = config.signal.server.host_str();
-    let hosts = config.rtc.ice.servers.iter().filter_map(|server| server.url.split_once(':'));
-    let hosts = hosts.map(|(_, rest)| rest.split('?').next().unwrap_or(rest));
-    let written = server.into_iter().chain(hosts.map(|host| host.rsplit_once(':').map_or(host, |(host, _)| host)));
-    log.know(written.filter_map(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok()));
-}
-
-/// A car that cannot tell how it is still drives: what is wrong is told, and that is all.
-async fn answer_questions(
-    config: &Config,
-    readings: &Arc<Readings>,
-    log: &LogControl,
-    supervisor: &mut Supervisor,
-    shutdown: &CancellationToken,
-) {
-    match StatusSocket::open(&config.status) {
-        Ok(socket) => {
-            let (readings, recent) = (readings.clone(), log.recent());
-            let document =
-                move || Document::new(&readings.snapshot(), &recent.list(), recent.counts(), now()).to_json();
-            supervisor.spawn("status", socket.serve(Arc::new(document), shutdown.clone()));
-        }
-        Err(error) => tracing::warn!(%error, "rtcpub status will get no answer"),
-    }
-    let Some(metrics) = config.metrics else { return };
-    match MetricsServer::bind(metrics).await {
-        Ok(server) => {
-            let (readings, recent) = (readings.clone(), log.recent());
-            let page = move || exposition(&readings.snapshot(), recent.counts());
-            supervisor.spawn("metrics", server.serve(Arc::new(page), shutdown.clone()));
-        }
-        Err(error) => tracing::error!(error, "no metrics"),
-    }
+/// Who may ask for the end, and who is told of it.
+struct Asked {
+    signals: Signals,
+    service_manager: Arc<Notifier>,
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
 async fn end_in_phases(
     car: Car,
     supervisor: Supervisor,
-    pipeline: Pipeline,
-    asked: CancellationToken,
+    video: Video,
+    Asked { signals: Signals { shutdown: asked, .. }, service_manager }: Asked,
     tasks: CancellationToken,
 ) -> Result<()> {
     let supervised = supervisor.run(TASKS_DEADLINE);
@@ -167,6 +145,7 @@ async fn end_in_phases(
         () = asked.cancelled() => None,
         ended = &mut supervised => Some(ended),
     };
+    service_manager.stopping();
     // First, whatever else happens: neutral.
     let parked = tokio::task::spawn_blocking(move || car.stop()).await.context("the drive")?;
     tasks.cancel();
@@ -174,80 +153,59 @@ async fn end_in_phases(
         Some(ended) => ended,
         None => supervised.await,
     };
-    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await.context("video")?;
-    if let Err(error) = stopped {
-        tracing::warn!(%error, "the pipeline did not stop in time");
-    }
+    let kept = video.stop().await;
     parked?;
+    kept?;
     match ended {
         // The drive's own task ends because the drive was just told to.
         Ended::Asked | Ended::Unasked("drive") if asked.is_cancelled() => Ok(()),
         Ended::Asked => Ok(()),
-        Ended::Unasked("video") => Err(Failure::cannot_start("the camera's pipeline has ended").into()),
         Ended::Unasked(task) => Err(anyhow!("the {task} task has ended unasked")),
         Ended::Panicked(what) => Err(Failure { exit: Exit::Panic, message: what }.into()),
-        Ended::Overdue(count) => Err(anyhow!("{count} tasks did not end in time")),
+        Ended::Overdue(tasks) => Err(anyhow!("not ended in time: {}", tasks.join(", "))),
     }
 }
 
-/// Ends when the pipeline has, which is before its time.
-async fn watch_pipeline(mut state: watch::Receiver<PipelineState>, shutdown: CancellationToken) {
+/// Tells viewers how the picture is doing, at each change.
+async fn tell_camera(mut state: watch::Receiver<CameraState>, outlet: Outlet, shutdown: CancellationToken) {
     loop {
-        match &*state.borrow_and_update() {
-            PipelineState::Starting => {}
-            PipelineState::Playing { encoder, input } => tracing::info!(encoder, input, "encoding"),
-            PipelineState::Ended => {
-                tracing::error!("camera: its stream has come to its end");
-                return;
-            }
-            PipelineState::Failed(error) => {
-                tracing::error!(%error, "camera");
-                return;
-            }
-        }
+        let message = report::video_state(&state.borrow_and_update());
+        outlet.send(message);
         tokio::select! {
             () = shutdown.cancelled() => return,
             changed = state.changed() => if changed.is_err() {
-                return;
+                // The picture has ended, and with it everything.
+                return shutdown.cancelled().await;
             },
         }
     }
 }
 
-/// The running pipeline's handle, once there is one: others hold on to this across its restarts.
-#[derive(Debug, Default)]
-pub(super) struct Picture {
-    control: Mutex<Option<VideoControl>>,
+/// The task that keeps the picture.
+struct Video {
+    keeping: JoinHandle<Result<(), VideoError>>,
+    shutdown: CancellationToken,
+    ended: CancellationToken,
 }
 
-impl Picture {
-    fn start(&self, config: &VideoConfig, overlay: OverlaySource, sender: AccessUnitSender) -> Result<Pipeline> {
-        let pipeline =
-            Pipeline::start(config, overlay, sender).map_err(|error| Failure::cannot_start(error.to_string()))?;
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipeline.control());
-        Ok(pipeline)
+impl Video {
+    fn start(keeper: Keeper) -> Self {
+        let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (asked, guard) = (shutdown.clone(), ended.clone().drop_guard());
+        let keeping = tokio::spawn(async move {
+            let _ended = guard;
+            keeper.keep(asked).await
+        });
+        Self { keeping, shutdown, ended }
     }
 
-    /// A pipeline that is not there yet starts with a key frame anyway.
-    fn request_idr(&self) {
-        if let Some(control) = self.control() {
-            control.request_idr();
-        }
-    }
-
-    /// Takes effect with the next frame.
-    pub(super) fn set_bitrate(&self, bitrate: Bitrate) {
-        if let Some(control) = self.control() {
-            control.set_bitrate(bitrate);
-        }
-    }
-
-    pub(super) fn stats(&self) -> Option<VideoStats> {
-        self.control().map(|control| control.stats())
-    }
-
-    fn control(&self) -> Option<VideoControl> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Takes the pipeline to NULL.
+    async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.keeping.await.context("video")?.map_err(|error| match error.is_unavailable() {
+            true => Failure::cannot_start(error.to_string()).into(),
+            false => Failure { exit: Exit::BadConfiguration, message: error.to_string() }.into(),
+        })
     }
 }
 
