@@ -28,6 +28,7 @@ use crate::drive::park::park as park_outputs;
 use crate::exit::Failure;
 use crate::hub::{Hub, HubConfig};
 use crate::logging::LogControl;
+use crate::probe::probe as try_servers;
 use crate::secret::Secret;
 use crate::signal::tls::hex;
 use crate::status::ask::ask;
@@ -131,6 +132,17 @@ pub fn hub(args: HubArgs, log: LogControl) -> Result<()> {
         bind(config).await?.serve(signals.shutdown).await;
         Ok(())
     })
+}
+
+/// `rtcpub probe`: tries the servers that the channel's file names.
+///
+/// # Errors
+/// [`Failure`] when no session could be made.
+pub fn probe(loaded: Loaded) -> Result<()> {
+    let config = loaded.config;
+    let outcome =
+        process::run(Hangup::Ends, async |_| Ok(try_servers(&config.signal, &config.rtc, &mut io::stdout()).await))?;
+    if outcome.session_possible() { Ok(()) } else { Err(Failure::cannot_start("no session could be made").into()) }
 }
 
 /// `rtcpub park`: puts every output to neutral.

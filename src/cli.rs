@@ -49,6 +49,9 @@ pub enum Command {
     /// Explain a channel's configuration, resolve its hosts, and tell what is wrong or unwise
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ChannelArgs),
+    /// Try what a channel's file names: the pub server, STUN and TURN, a line each, with the remedy for what fails
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ChannelArgs),
     /// Print every effective value and where it comes from, secrets redacted
     #[command(after_help = PRINT_EXAMPLES)]
     PrintConfig(ChannelArgs),
@@ -371,6 +374,10 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   rtcpub check c40hipepjh65aeq6ndj0
   rtcpub check --config config/example.toml";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  rtcpub probe c40hipepjh65aeq6ndj0      exit code 0 when a session could be made";
 
 const PRINT_EXAMPLES: &str = "\
 Examples:

@@ -44,6 +44,7 @@ fn perform(command: Command) -> Result<()> {
         }
         Command::Status(args) => app::status(&args),
         Command::Check(args) => print(&check::report(&load(&args)?)),
+        Command::Probe(args) => app::probe(load(&args)?),
         Command::PrintConfig(args) => print(&config::show(&load(&args)?.effective)),
         Command::Park(args) => app::park(&args.file(&config_dir()), args.settings()),
         Command::Calibrate(args) => app::calibrate(&args.file(&config_dir()), args.settings()),

@@ -34,7 +34,7 @@ const FORWARD: Pulses = [Some(440), Some(399)];
 struct Scene {
     hub: Hub,
     daemon: Process,
-    driver: Driver,
+    _driver: Driver,
     outputs: Outputs,
     _file: ChannelFile,
 }
@@ -47,7 +47,7 @@ async fn driving(settings: &[String]) -> Scene {
     let mut outputs = Outputs::of_bridge(&file.bridge_socket()).await;
     let driver = Driver::sit_down(hub.plain).await;
     outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
-    Scene { hub, daemon, driver, outputs, _file: file }
+    Scene { hub, daemon, _driver: driver, outputs, _file: file }
 }
 
 /// Ends the daemon, which must have its car at neutral, and end, in time.

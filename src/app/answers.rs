@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::readings::Readings;
 use crate::config::Config;
 use crate::logging::LogControl;
+use crate::rtc::settings::IceServer;
 use crate::status::document::Document;
 use crate::status::exposition::exposition;
 use crate::status::http::MetricsServer;
@@ -17,12 +18,14 @@ use crate::supervise::Supervisor;
 
 /// What the configuration keeps secret stays out of the log; the addresses in it are no secrets.
 pub(super) fn protect(log: &LogControl, config: &Config) {
-    let credentials = config.rtc.ice.servers.iter().filter_map(|server| server.credential.as_ref());
-    log.protect(config.signal.token.iter().chain(credentials.map(|credential| &credential.password)));
-    let server = config.signal.server.host_str();
-    let hosts = config.rtc.ice.servers.iter().filter_map(|server| server.url.split_once(':'));
-    let hosts = hosts.map(|(_, rest)| rest.split('?').next().unwrap_or(rest));
-    let written = server.into_iter().chain(hosts.map(|host| host.rsplit_once(':').map_or(host, |(host, _)| host)));
+    let secrets = config.rtc.ice.servers.iter().filter_map(|server| match server {
+        IceServer::Turn(turn) => Some(turn.credential.secret()),
+        IceServer::Stun(_) => None,
+    });
+    log.protect(config.signal.token.iter().chain(secrets));
+    let server = config.signal.server.host_str().map(str::to_owned);
+    let hosts = config.rtc.ice.servers.iter().map(|server| server.address().host.to_string());
+    let written = server.into_iter().chain(hosts);
     log.know(written.filter_map(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok()));
 }
 

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::drive::settings::{
     ActuatorConfig, DriveConfig, LimitsConfig, MaxSpeedConfig, Pca9685Config, Pulse, StopBehaviour, VehicleConfig,
 };
-use crate::rtc::settings::{DeliveryLimit, IcePolicy, Reliability, RtcConfig};
+use crate::rtc::settings::{DeliveryLimit, IcePolicy, IceServer, Reliability, RtcConfig, TurnCredential, TurnServer};
 use crate::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use crate::video::settings::{EncoderChoice, Source, VideoConfig};
 
@@ -89,8 +89,14 @@ fn connection(rtc: &RtcConfig) -> Vec<String> {
         lines.push("No STUN or TURN server: both ends must reach each other directly.".to_owned());
     }
     for server in &rtc.ice.servers {
-        let user = server.credential.as_ref().map(|credential| format!(" as {}", credential.username));
-        lines.push(format!("Uses {}{}.", server.url, user.unwrap_or_default()));
+        let user = match server {
+            IceServer::Stun(_) => String::new(),
+            IceServer::Turn(TurnServer { credential: TurnCredential::Static { username, .. }, .. }) => {
+                format!(" as {username}")
+            }
+            IceServer::Turn(_) => " by credentials made anew for each session".to_owned(),
+        };
+        lines.push(format!("Uses {}{user}.", server.url()));
     }
     lines.push(match rtc.ice.policy {
         IcePolicy::All => "Any candidate may be used: host, server reflexive, relayed.".to_owned(),
