@@ -4,6 +4,7 @@ mod answers;
 mod channel;
 mod control;
 mod process;
+mod provoke;
 mod readings;
 mod reload;
 mod service;

@@ -8,6 +8,7 @@ mod limit;
 mod lines;
 pub mod recent;
 mod redact;
+mod stderr;
 
 use std::io;
 use std::net::IpAddr;
@@ -25,6 +26,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 use self::journal::Journal;
 use self::lines::{OneLine, Shared, Style};
 use self::recent::Recent;
+use self::stderr::Stderr;
 use crate::secret::Secret;
 
 /// Which events are logged: a level, or a list of tracing's directives (`info,rtcpub::drive=debug`).
@@ -120,14 +122,15 @@ impl LogControl {
 #[error("logging has been started before")]
 pub struct AlreadyStarted;
 
-/// Starts logging to standard error, records of the `log` crate included. Once in a process.
+/// Starts logging to standard error, records of the `log` crate included. Once in a process. No thread ever waits for who
+/// reads it.
 ///
 /// # Errors
 /// When it has been started before.
 pub fn start(filter: &LogFilter) -> Result<LogControl, AlreadyStarted> {
     let style = Style::of_stderr();
     let journal = if style == Style::Journal { Journal::open() } else { None };
-    let (layers, control) = layers(filter, style, journal, io::stderr);
+    let (layers, control) = layers(filter, style, journal, Stderr);
     tracing_subscriber::registry().with(layers).try_init().map_err(|_| AlreadyStarted)?;
     Ok(control)
 }
@@ -154,7 +157,7 @@ pub fn log_panics() {
 /// Writes a line to standard error, as far as anyone listens there.
 pub fn complain(line: &str) {
     use io::Write as _;
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = Stderr.write_all(format!("{line}\n").as_bytes());
 }
 
 fn layers<W>(

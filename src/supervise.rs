@@ -40,19 +40,21 @@ impl Supervisor {
         self.names.insert(id, name);
     }
 
-    /// Waits for the shutdown signal or the first task that ends unasked, gives the signal, and lets every task end
-    /// within `deadline`.
-    pub async fn run(mut self, deadline: Duration) -> Ended {
-        let first = tokio::select! {
+    /// Waits for the first task that ends although nobody has asked, and tells which; `None` when the shutdown signal was
+    /// given before that. Cancel-safe.
+    pub async fn watch(&mut self) -> Option<Ended> {
+        tokio::select! {
             () = self.shutdown.cancelled() => None,
             Some(ended) = self.tasks.join_next_with_id() => Some(judge(ended, &mut self.names)),
-        };
+        }
+    }
+
+    /// Gives the signal, and lets every task end within `deadline`.
+    pub async fn end(mut self, deadline: Duration) -> Ended {
         self.shutdown.cancel();
-        let drained = tokio::time::timeout(deadline, drain(&mut self.tasks, &mut self.names)).await;
-        match (first, drained) {
-            (Some(first), _) => first,
-            (None, Ok(panicked)) => panicked.unwrap_or(Ended::Asked),
-            (None, Err(_)) => Ended::Overdue(self.names.into_values().collect()),
+        match tokio::time::timeout(deadline, drain(&mut self.tasks, &mut self.names)).await {
+            Ok(panicked) => panicked.unwrap_or(Ended::Asked),
+            Err(_) => Ended::Overdue(self.names.into_values().collect()),
         }
     }
 }
@@ -82,6 +84,13 @@ mod tests {
 
     const DEADLINE: Duration = Duration::from_secs(2);
 
+    /// As a process does it.
+    async fn run(mut supervisor: Supervisor) -> Ended {
+        let unasked = supervisor.watch().await;
+        let ended = supervisor.end(DEADLINE).await;
+        unasked.unwrap_or(ended)
+    }
+
     #[tokio::test(start_paused = true)]
     async fn the_signal_ends_every_task() {
         let shutdown = CancellationToken::new();
@@ -91,7 +100,7 @@ mod tests {
             supervisor.spawn(name, async move { shutdown.cancelled().await });
         }
         shutdown.cancel();
-        assert_eq!(supervisor.run(DEADLINE).await, Ended::Asked);
+        assert_eq!(run(supervisor).await, Ended::Asked);
     }
 
     #[tokio::test(start_paused = true)]
@@ -101,7 +110,7 @@ mod tests {
         let signal = shutdown.clone();
         supervisor.spawn("steady", async move { signal.cancelled().await });
         supervisor.spawn("weak", async {});
-        assert_eq!(supervisor.run(DEADLINE).await, Ended::Unasked("weak"));
+        assert_eq!(run(supervisor).await, Ended::Unasked("weak"));
         assert!(shutdown.is_cancelled());
     }
 
@@ -110,7 +119,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let mut supervisor = Supervisor::new(shutdown.clone());
         supervisor.spawn("brittle", async { panic!("at once") });
-        assert!(matches!(supervisor.run(DEADLINE).await, Ended::Panicked(_)));
+        assert!(matches!(run(supervisor).await, Ended::Panicked(_)));
 
         let mut supervisor = Supervisor::new(shutdown.clone());
         let signal = shutdown.clone();
@@ -118,7 +127,7 @@ mod tests {
             signal.cancelled().await;
             panic!("while ending");
         });
-        assert!(matches!(supervisor.run(DEADLINE).await, Ended::Panicked(_)));
+        assert!(matches!(run(supervisor).await, Ended::Panicked(_)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -127,6 +136,6 @@ mod tests {
         let mut supervisor = Supervisor::new(shutdown.clone());
         supervisor.spawn("stubborn", std::future::pending());
         shutdown.cancel();
-        assert_eq!(supervisor.run(DEADLINE).await, Ended::Overdue(vec!["stubborn"]));
+        assert_eq!(run(supervisor).await, Ended::Overdue(vec!["stubborn"]));
     }
 }

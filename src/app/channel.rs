@@ -12,16 +12,18 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
 use super::process::{self, Signals};
+use super::provoke::Provocation;
 use super::readings::Readings;
 use super::reload::{Reload, Source};
 use super::{answers, service};
 use crate::config::Config;
 use crate::drive::actuator::{Actuator, Output};
 use crate::drive::bridge::{Bridge, BridgeRequest};
-use crate::drive::lap_sensor::LapSensor;
+use crate::drive::gate::StopCause;
+use crate::drive::lap_sensor::{LapPass, LapSensor};
 use crate::drive::settings::{ActuatorConfig, DriveConfig};
 use crate::drive::simulated::{Simulated, SimulatedCar};
-use crate::drive::{Drive, pca9685};
+use crate::drive::{Drive, DriveError, pca9685};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
@@ -40,8 +42,11 @@ use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
 const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
-/// How long peers, socket and tasks may take to end after that; with the pipeline, less than the two seconds promised.
-const TASKS_DEADLINE: Duration = Duration::from_millis(1200);
+/// How long peers, socket and tasks may take to end after that. With [`STOP_DEADLINE`] of the pipeline this is less than
+/// the two seconds promised, even when everything hangs.
+///
+/// [`STOP_DEADLINE`]: crate::video::pipeline::STOP_DEADLINE
+const TASKS_DEADLINE: Duration = Duration::from_millis(600);
 
 /// What a channel's daemon needs besides its configuration.
 pub(super) struct Surroundings {
@@ -64,7 +69,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     }
     process::save_memory();
     let (outlet, metrics) = Outlet::new();
-    let car = Car::start(&config.drive, &outlet)?;
+    let provocation = Provocation::by_environment();
+    let car = Car::start(&config.drive, &outlet, &provocation)?;
     process::guard(car.drive.handle());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
@@ -86,79 +92,91 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let edges = Edges {
         units,
         on_key_frame_request: {
-            let control = control.clone();
-            Arc::new(move || control.request_idr())
+            let (control, provocation) = (control.clone(), provocation.clone());
+            Arc::new(move || {
+                provocation.at("key frame");
+                control.request_idr();
+            })
         },
-        control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
+        control: Arc::new(CarControl {
+            drive: car.drive.handle(),
+            bridge: car.bridge.as_ref().map(Bridge::handle),
+            provocation: provocation.clone(),
+        }),
         metrics,
         counters: readings.counters.clone(),
         status,
     };
     let (telemetry, telemetry_settings) = watch::channel(config.telemetry.clone());
-    let tasks_shutdown = CancellationToken::new();
-    let mut supervisor = Supervisor::new(tasks_shutdown.clone());
+    let tasks = CancellationToken::new();
+    let mut supervisor = Supervisor::new(tasks.clone());
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
-    supervisor
-        .spawn("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks_shutdown.clone()));
-    supervisor.spawn("telemetry", readings.clone().tell(telemetry_settings, tasks_shutdown.clone()));
-    answers::start(&config, &readings, &log, &mut supervisor, &tasks_shutdown).await;
-    if let Some(source) = source {
-        let (config, drive) = (config.clone(), car.drive.handle());
-        let (picture, service_manager) = (control.clone(), service_manager.clone());
-        let reload = Reload { source, config, log, picture, drive, telemetry, service_manager };
-        supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks_shutdown.clone()));
-    }
-    supervisor.spawn("camera state", tell_camera(camera_state, outlet.clone(), tasks_shutdown.clone()));
-    let (video, overlay) = (config.video.clone(), car.overlay());
-    let video = Video::start(Keeper { config: video, overlay, units: sender, control, state: camera });
-    let (video_ended, asked) = (video.ended.clone(), tasks_shutdown.clone());
+    let mut spawn = Spawner { supervisor: &mut supervisor, provocation: &provocation };
+    spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
+    spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
+    spawn.task("camera state", tell_camera(camera_state, outlet.clone(), tasks.clone()));
+    let (filmed, overlay) = (config.video.clone(), car.overlay(&provocation));
+    let video =
+        Video::start(Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera });
     // The pipeline itself ends last, when these tasks have.
-    supervisor.spawn("video", async move {
-        tokio::select! {
-            () = video_ended.cancelled() => {}
-            () = asked.cancelled() => {}
-        }
-    });
-    let drive_ended = car.ended.clone();
-    supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut supervisor, &tasks_shutdown);
-    end_in_phases(car, supervisor, video, Asked { signals, service_manager }, tasks_shutdown).await
+    spawn.task("video", ended(video.ended.clone(), tasks.clone()));
+    spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
+    answers::start(&config, &readings, &log, &mut supervisor, &tasks).await;
+    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut supervisor, &tasks);
+    if let Some(source) = source {
+        let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
+        let reload = Reload { source, config, log, picture: control, drive, telemetry, service_manager };
+        supervisor.spawn("reload", reload.run(signals.reload, tasks.clone()));
+    }
+    end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
 }
 
-/// Who may ask for the end, and who is told of it.
-struct Asked {
-    signals: Signals,
-    service_manager: Arc<Notifier>,
+struct Spawner<'a> {
+    supervisor: &'a mut Supervisor,
+    provocation: &'a Provocation,
+}
+
+impl Spawner<'_> {
+    fn task(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supervisor.spawn(name, self.provocation.clone().throughout(name, task));
+    }
+}
+
+/// Ends when that has, which is before its time.
+async fn ended(that: CancellationToken, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = that.cancelled() => {}
+    }
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
 async fn end_in_phases(
     car: Car,
-    supervisor: Supervisor,
+    mut tasks: Supervisor,
     video: Video,
-    Asked { signals: Signals { shutdown: asked, .. }, service_manager }: Asked,
-    tasks: CancellationToken,
+    asked: CancellationToken,
+    service_manager: &Notifier,
 ) -> Result<()> {
-    let supervised = supervisor.run(TASKS_DEADLINE);
-    tokio::pin!(supervised);
     let unasked = tokio::select! {
         () = asked.cancelled() => None,
-        ended = &mut supervised => Some(ended),
+        unasked = tasks.watch() => unasked,
     };
     service_manager.stopping();
-    // First, whatever else happens: neutral.
+    // First, whatever else happens: neutral. Asked for here, because threads that may wait can run out.
+    car.drive.handle().stop(StopCause::Shutdown);
     let parked = tokio::task::spawn_blocking(move || car.stop()).await.context("the drive")?;
-    tasks.cancel();
-    let ended = match unasked {
-        Some(ended) => ended,
-        None => supervised.await,
-    };
+    let ended = tasks.end(TASKS_DEADLINE).await;
+    tracing::debug!(?ended, "peers and socket are closed");
     let kept = video.stop().await;
+    tracing::debug!("the camera is closed");
     parked?;
     kept?;
-    match ended {
-        // The drive's own task ends because the drive was just told to.
-        Ended::Asked | Ended::Unasked("drive") if asked.is_cancelled() => Ok(()),
+    match unasked.unwrap_or(ended) {
+        Ended::Overdue(tasks) if asked.is_cancelled() => {
+            tracing::warn!(tasks = tasks.join(", "), "not ended in time, and left");
+            Ok(())
+        }
         Ended::Asked => Ok(()),
         Ended::Unasked(task) => Err(anyhow!("the {task} task has ended unasked")),
         Ended::Panicked(what) => Err(Failure { exit: Exit::Panic, message: what }.into()),
@@ -219,37 +237,48 @@ struct Car {
 }
 
 impl Car {
-    fn start(config: &DriveConfig, outlet: &Outlet) -> Result<Self> {
-        let bridge = start_bridge(config, outlet)?;
+    fn start(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Self> {
+        let bridge = start_bridge(config, outlet, provocation)?;
         let (actuator, simulated) = actuator(config, bridge.as_ref())?;
         let ended = CancellationToken::new();
-        let mut events =
-            DriveEvents { outlet: outlet.clone(), bridge: bridge.as_ref().map(Bridge::handle), ended: ended.clone() };
+        let mut events = DriveEvents {
+            outlet: outlet.clone(),
+            bridge: bridge.as_ref().map(Bridge::handle),
+            ended: ended.clone(),
+            provocation: provocation.clone(),
+        };
         let drive = Drive::spawn(config, actuator, Box::new(move |event| events.take(&event)))
             .map_err(|error| Failure::cannot_start(error.to_string()))?;
-        let lap_sensor = start_lap_sensor(config, outlet);
+        let lap_sensor = start_lap_sensor(config, outlet, provocation);
         Ok(Self { drive, bridge, simulated, _lap_sensor: lap_sensor, ended })
     }
 
-    fn overlay(&self) -> OverlaySource {
-        let drive = self.drive.handle();
+    fn overlay(&self, provocation: &Provocation) -> OverlaySource {
+        let (drive, provocation) = (self.drive.handle(), provocation.clone());
         OverlaySource::new(move || {
+            provocation.at("picture");
             let drive = drive.snapshot();
             OverlayState { throttle: drive.throttle as f32, steering: drive.steering as f32, state: drive.state.name() }
         })
     }
 
     fn stop(self) -> Result<()> {
-        self.drive.shutdown(NEUTRAL_DEADLINE).map_err(|error| anyhow!(error))
+        self.drive.shutdown(NEUTRAL_DEADLINE).map_err(|error| match error {
+            DriveError::Panicked { .. } => Failure { exit: Exit::Panic, message: error.to_string() }.into(),
+            error => error.into(),
+        })
     }
 }
 
-fn start_bridge(config: &DriveConfig, outlet: &Outlet) -> Result<Option<Bridge>> {
+fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
     let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
-    let outlet = outlet.clone();
-    let on_request = move |request| match request {
-        BridgeRequest::Metric(message) => outlet.send(message),
+    let (outlet, provocation) = (outlet.clone(), provocation.clone());
+    let on_request = move |request| {
+        provocation.at("bridge");
+        match request {
+            BridgeRequest::Metric(message) => outlet.send(message),
+        }
     };
     let bridge = Bridge::start(bridge, neutral, on_request)
         .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
@@ -274,10 +303,14 @@ fn actuator(config: &DriveConfig, bridge: Option<&Bridge>) -> Result<(Box<dyn Ac
 }
 
 /// A car without its lap sensor still drives: what is wrong is told, and that is all.
-fn start_lap_sensor(config: &DriveConfig, outlet: &Outlet) -> Option<LapSensor> {
+fn start_lap_sensor(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Option<LapSensor> {
     let sensor = config.lap_sensor.clone()?;
-    let outlet = outlet.clone();
-    match LapSensor::start(sensor, move |pass| outlet.send(report::lap_pass(pass.unix_seconds))) {
+    let (outlet, provocation) = (outlet.clone(), provocation.clone());
+    let on_pass = move |pass: LapPass| {
+        provocation.at("lap sensor");
+        outlet.send(report::lap_pass(pass.unix_seconds));
+    };
+    match LapSensor::start(sensor, on_pass) {
         Ok(sensor) => Some(sensor),
         Err(error) => {
             tracing::error!(%error, "laps are not counted");

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
@@ -50,13 +51,14 @@ where
         .enable_all()
         .build()
         .context("the runtime's threads cannot be started")?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let signals = Signals::default();
         let shutdown = signals.shutdown.clone();
         // Before anything else: a signal that nobody awaits would kill.
-
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hangup = signal(SignalKind::hangup())?;
+        let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+        // Ctrl-Z is not obeyed: a process that does not run stops no car.
+        let mut suspend = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
         let ended = main(signals.clone());
         tokio::pin!(ended);
         loop {
@@ -68,9 +70,14 @@ where
                     Hangup::Ends => stop("SIGHUP", &shutdown),
                     Hangup::Reloads => signals.reload.notify_one(),
                 },
+                _ = quit.recv() => stop("SIGQUIT", &shutdown),
+                _ = suspend.recv() => tracing::warn!("not suspended, for that would stop no car; Ctrl-C ends it"),
             }
         }
-    })
+    });
+    // Everything that can end has ended. What is left is a thread inside a driver that hangs.
+    runtime.shutdown_background();
+    result
 }
 
 fn stop(signal: &str, shutdown: &CancellationToken) {

@@ -80,6 +80,11 @@ impl Session {
                     }
                 }
                 Ok(()) = viewers.changed() => signalling.send_viewers(*viewers.borrow_and_update()),
+                Some(ended) = self.parts.join_next() => {
+                    if ended.is_err() {
+                        return "a part of its session failed".to_owned();
+                    }
+                }
             }
         }
     }

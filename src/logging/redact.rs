@@ -152,6 +152,7 @@ fn assigned(text: &str, name_end: usize, bare: bool) -> Option<Span> {
     let opened = value.trim_start_matches('\\').strip_prefix('"');
     let start = |value: &str| text.len() - value.len();
     match opened {
+        _ if value.starts_with(REDACTED) => None,
         Some(value) => Some(run(text, start(value), |c| matches!(c, '"' | '\\'))),
         None if equals || bare => Some(run(text, start(value), |c| {
             c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"' | '\\')

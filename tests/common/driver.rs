@@ -156,9 +156,9 @@ impl Hands {
 
     fn sees(&mut self, event: Event) {
         match event {
-            Event::Message(label, text) if label == "metric" => self.telling.send_modify(|told| told.push(text)),
+            Event::Message { label, text, .. } if label == "metric" => self.telling.send_modify(|told| told.push(text)),
             Event::Track(track) => self.track = Some(track),
-            Event::Message(..) | Event::ChannelOpen(..) => {}
+            Event::Message { .. } | Event::ChannelOpen(..) => {}
         }
     }
 }

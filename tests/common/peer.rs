@@ -22,7 +22,12 @@ use super::within;
 pub enum Event {
     Track(Arc<dyn TrackRemote>),
     /// A message on the channel of this label.
-    Message(String, String),
+    Message {
+        label: String,
+        text: String,
+        /// Whether this end opened the channel.
+        ours: bool,
+    },
     ChannelOpen(Arc<dyn DataChannel>, String),
 }
 
@@ -50,7 +55,7 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        tokio::spawn(read(channel, self.events.clone()));
+        tokio::spawn(read(channel, false, self.events.clone()));
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
@@ -58,13 +63,14 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-async fn read(channel: Arc<dyn DataChannel>, events: mpsc::Sender<Event>) {
+async fn read(channel: Arc<dyn DataChannel>, ours: bool, events: mpsc::Sender<Event>) {
     let Ok(label) = channel.label().await else { return };
     while let Some(event) = channel.poll().await {
         let event = match event {
             DataChannelEvent::OnOpen => Event::ChannelOpen(channel.clone(), label.clone()),
             DataChannelEvent::OnMessage(message) => {
-                Event::Message(label.clone(), String::from_utf8_lossy(&message.data).into_owned())
+                let text = String::from_utf8_lossy(&message.data).into_owned();
+                Event::Message { label: label.clone(), text, ours }
             }
             _ => continue,
         };
@@ -146,7 +152,7 @@ impl Peer {
 
     pub async fn open_channel(&self, label: &str) -> Arc<dyn DataChannel> {
         let channel = self.connection.create_data_channel(label, None).await.expect("a channel");
-        tokio::spawn(read(channel.clone(), self.handler.events.clone()));
+        tokio::spawn(read(channel.clone(), true, self.handler.events.clone()));
         channel
     }
 
@@ -207,7 +213,7 @@ impl Peer {
             match within("the data channels", self.events.recv()).await.expect("the peer lives") {
                 Event::ChannelOpen(channel, label) => drop(open.insert(label, channel)),
                 Event::Track(track) => self.track = Some(track),
-                Event::Message(..) => {}
+                Event::Message { .. } => {}
             }
         }
         labels.map(|label| open.remove(label).expect("it is there"))

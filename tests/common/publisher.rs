@@ -111,7 +111,7 @@ impl Publisher {
     pub async fn command(&mut self) -> String {
         loop {
             match within("a command", self.peer.events.recv()).await.expect("the peer lives") {
-                Event::Message(label, text) if label == "stream" => return text,
+                Event::Message { label, text, .. } if label == "stream" => return text,
                 _ => {}
             }
         }
@@ -121,7 +121,7 @@ impl Publisher {
     pub fn waiting_commands(&mut self) -> Vec<String> {
         std::iter::from_fn(|| self.peer.events.try_recv().ok())
             .filter_map(|event| match event {
-                Event::Message(label, text) if label == "stream" => Some(text),
+                Event::Message { label, text, .. } if label == "stream" => Some(text),
                 _ => None,
             })
             .collect()
