@@ -1,11 +1,13 @@
 //! The commands that run something. The only composition root: makes the parts from their configurations, joins them.
 
+mod answers;
 mod channel;
 mod control;
 mod process;
 mod provoke;
 mod readings;
 mod reload;
+mod service;
 
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
