@@ -23,6 +23,8 @@ use crate::hub::{Hub, HubConfig};
 use crate::logging::LogControl;
 use crate::secret::Secret;
 use crate::signal::tls::hex;
+use crate::video::pipeline::inspect;
+use crate::video::settings::VideoConfig;
 
 /// The channel of `rtcpub demo`, in the form of the servers' ids.
 const DEMO_CHANNEL: &str = "demo0000000000000000";
@@ -80,6 +82,17 @@ pub fn hub(args: HubArgs, _log: LogControl) -> Result<()> {
         bind(config).await?.serve(shutdown).await;
         Ok(())
     })
+}
+
+/// `rtcpub snapshot`: one picture into a file.
+///
+/// # Errors
+/// Why there is none.
+pub fn snapshot(video: &VideoConfig, file: &Path) -> Result<()> {
+    let picture = inspect::snapshot(video).map_err(|error| Failure::cannot_start(error.to_string()))?;
+    std::fs::write(file, &picture).with_context(|| format!("cannot write {}", file.display()))?;
+    say(&format!("{}: {} KiB", file.display(), picture.len() / 1024));
+    Ok(())
 }
 
 /// `rtcpub park`: puts every output to neutral.

@@ -31,8 +31,17 @@ pub(crate) const ADDRESS: u8 = 0x40;
 ///
 /// # Panics
 /// When the test failed in the lab.
-#[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
 pub(crate) fn entered(name: &str) -> bool {
+    // No camera, and little memory.
+    entered_with(name, &[("VIVID", ""), ("UML_MEM", "256M")])
+}
+
+/// As [`entered`], in a lab with these settings.
+///
+/// # Panics
+/// When the test failed in the lab.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
+pub(crate) fn entered_with(name: &str, settings: &[(&str, &str)]) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -44,12 +53,11 @@ pub(crate) fn entered(name: &str) -> bool {
     }
     let this = env::current_exe().expect("the running test binary has a path");
     let command = format!("'{}' --exact {name} --nocapture --test-threads=1", this.display());
-    // Streams are inherited: the lab's console must not depend on who reads it. No camera, and little memory.
+    // Streams are inherited: the lab's console must not depend on who reads it.
     let status = Command::new(run)
         .args(["-t", "120", &command])
         .env(INSIDE, "1")
-        .env("VIVID", "")
-        .env("UML_MEM", "256M")
+        .envs(settings.iter().copied())
         .current_dir(project)
         .stdin(Stdio::null())
         .status()
