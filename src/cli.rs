@@ -59,6 +59,7 @@ pub enum Command {
         /// The file to write, a JPEG
         #[arg(value_name = "FILE.jpg")]
         file: PathBuf,
+        /// Whose camera
         #[command(flatten)]
         channel: ChannelArgs,
     },

@@ -11,7 +11,7 @@ use crate::video::devices;
 use crate::video::encoder::{self, Circumstances, EncoderRow, PASSTHROUGH, Setup};
 use crate::video::error::VideoError;
 use crate::video::modes::{Format, Taken, Wanted};
-use crate::video::settings::{CameraConfig, Framerate, Source, VideoConfig};
+use crate::video::settings::{CameraConfig, EncoderConfig, Framerate, Source, VideoConfig};
 
 /// What is going to run.
 pub(super) struct Plan {
@@ -36,7 +36,10 @@ pub(super) fn plan(config: &VideoConfig) -> Result<Plan, VideoError> {
         _ => encoder::choose(
             &config.encoder.choice,
             |element| encode::specimen(element).is_some(),
-            |row| setup(row, config, circumstances).is_ok_and(|setup| encode::works(row, &setup, circumstances.size)),
+            |row| {
+                setup(row, &config.encoder, circumstances)
+                    .is_ok_and(|setup| encode::works(row, &setup, circumstances.size))
+            },
         )?,
     };
     let source = camera::describe(
@@ -49,17 +52,21 @@ pub(super) fn plan(config: &VideoConfig) -> Result<Plan, VideoError> {
         },
     )?;
 
-    Ok(Plan { row, setup: setup(row, config, circumstances)?, source, circumstances })
+    Ok(Plan { row, setup: setup(row, &config.encoder, circumstances)?, source, circumstances })
 }
 
-pub(super) fn setup(row: &EncoderRow, config: &VideoConfig, circumstances: Circumstances) -> Result<Setup, VideoError> {
+pub(super) fn setup(
+    row: &EncoderRow,
+    config: &EncoderConfig,
+    circumstances: Circumstances,
+) -> Result<Setup, VideoError> {
     let specimen = encode::specimen(row.element);
     let has = |property: &str| {
         use gstreamer::prelude::ObjectExt;
         specimen.as_ref().is_some_and(|element| element.has_property(property))
     };
     let (major, minor, micro, _) = gst::version();
-    Ok(row.setup(&config.encoder, circumstances, (major, minor, micro), has)?)
+    Ok(row.setup(config, circumstances, (major, minor, micro), has)?)
 }
 
 fn is_installed(element: &str) -> bool {
