@@ -128,13 +128,17 @@ fn a_jetson_turns_pictures_in_hardware_and_takes_others_in() {
 
 #[test]
 fn an_orin_nano_codes_on_its_processor() {
-    on_board("an_orin_nano_codes_on_its_processor", &["nvarguscamerasrc", "nvvidconv", "nvv4l2h264enc:broken"], async {
-        let mut running = Running::start(&config(csi()));
-        let (encoder, input) = running.playing().await;
-        assert_eq!(encoder, "x264enc");
-        assert!(!input.contains("NVMM"), "{input}");
-        running.obeys().await;
-    });
+    on_board(
+        "an_orin_nano_codes_on_its_processor",
+        &["nvarguscamerasrc", "nvvidconv", "nvv4l2h264enc:broken"],
+        async {
+            let mut running = Running::start(&config(csi()));
+            let (encoder, input) = running.playing().await;
+            assert_eq!(encoder, "x264enc");
+            assert!(!input.contains("NVMM"), "{input}");
+            running.obeys().await;
+        },
+    );
 }
 
 #[test]

@@ -16,12 +16,12 @@ fn note(what: String) {
 }
 
 /// Whether this was set or asked.
-pub fn was_done(what: &str) -> bool {
+pub(crate) fn was_done(what: &str) -> bool {
     NOTES.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|note| note == what)
 }
 
 /// Makes these elements known to this process.
-pub fn register(elements: &[&str]) {
+pub(crate) fn register(elements: &[&str]) {
     gst::init().expect("GStreamer");
     let rank = gst::Rank::NONE;
     gst::Element::register(None, "standinmemory", rank, Memory::static_type()).expect("registered");
@@ -55,7 +55,7 @@ mod memory {
     #[glib::object_subclass]
     impl ObjectSubclass for MemoryImp {
         const NAME: &'static str = "StandInMemory";
-        type Type = super::Memory;
+        type Type = Memory;
         type ParentType = gstreamer_base::BaseTransform;
     }
 
@@ -63,6 +63,11 @@ mod memory {
     impl GstObjectImpl for MemoryImp {}
 
     impl ElementImpl for MemoryImp {
+        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+            static METADATA: OnceLock<gst::subclass::ElementMetadata> = OnceLock::new();
+            Some(METADATA.get_or_init(|| gst::subclass::ElementMetadata::new("memory", "Video", "stands in", "rtcpub")))
+        }
+
         fn pad_templates() -> &'static [gst::PadTemplate] {
             static TEMPLATES: OnceLock<Vec<gst::PadTemplate>> = OnceLock::new();
             TEMPLATES.get_or_init(|| {
@@ -111,7 +116,7 @@ glib::wrapper! {
 
 /// What a stand-in does when it is told to make a key frame by the event.
 #[derive(Clone, Copy, PartialEq)]
-pub enum OnEvent {
+pub(crate) enum OnEvent {
     Obey,
     /// As v4l2h264enc of GStreamer before 1.22.4.
     Ignore,
@@ -253,7 +258,7 @@ macro_rules! stand_in {
 }
 
 const X264: &str = "standinmemory ! videoconvert ! x264enc name=x264 tune=zerolatency speed-preset=ultrafast \
-                    key-int-max=1000 ! video/x-h264,profile=constrained-baseline";
+                    key-int-max=1000 ! capsfilter caps=video/x-h264,profile=constrained-baseline";
 const NVMM: &str = "video/x-raw(memory:NVMM),format={NV12,I420}";
 const SYSTEM: &str = "video/x-raw,format={NV12,I420}";
 const EITHER: &str = "video/x-raw(memory:NVMM); video/x-raw";
@@ -273,18 +278,75 @@ fn controls() -> glib::ParamSpec {
     glib::ParamSpecBoxed::builder::<gst::Structure>("extra-controls").build()
 }
 
-stand_in!(argus, Argus, "nvarguscamerasrc", "videotestsrc is-live=true ! standinmemory", NONE, NVMM, OnEvent::Ignore,
-    [number("sensor-id")]);
-stand_in!(converter, Converter, "nvvidconv", "standinmemory ! videoconvert ! videoscale ! standinmemory", EITHER, EITHER,
-    OnEvent::Ignore, [number("flip-method")]);
-stand_in!(nvenc, Nvenc, "nvv4l2h264enc", X264, NVMM, H264, OnEvent::Ignore,
-    [number("bitrate"), number("control-rate"), number("profile"), number("preset-level"), switch("maxperf-enable"),
-     switch("insert-sps-pps"), switch("insert-vui"), number("iframeinterval"), number("idrinterval")]);
-stand_in!(libcamera, Libcamera, "libcamerasrc", "videotestsrc is-live=true", NONE, RAW, OnEvent::Ignore,
-    [glib::ParamSpecString::builder("camera-name").build()]);
+stand_in!(
+    argus,
+    Argus,
+    "nvarguscamerasrc",
+    "videotestsrc is-live=true ! standinmemory",
+    NONE,
+    NVMM,
+    OnEvent::Ignore,
+    [number("sensor-id")]
+);
+stand_in!(
+    converter,
+    Converter,
+    "nvvidconv",
+    "standinmemory ! videoconvert ! videoscale ! standinmemory",
+    EITHER,
+    EITHER,
+    OnEvent::Ignore,
+    [number("flip-method")]
+);
+stand_in!(
+    nvenc,
+    Nvenc,
+    "nvv4l2h264enc",
+    X264,
+    NVMM,
+    H264,
+    OnEvent::Ignore,
+    [
+        number("bitrate"),
+        number("control-rate"),
+        number("profile"),
+        number("preset-level"),
+        switch("maxperf-enable"),
+        switch("insert-sps-pps"),
+        switch("insert-vui"),
+        number("iframeinterval"),
+        number("idrinterval")
+    ]
+);
+stand_in!(
+    libcamera,
+    Libcamera,
+    "libcamerasrc",
+    "videotestsrc is-live=true",
+    NONE,
+    RAW,
+    OnEvent::Ignore,
+    [glib::ParamSpecString::builder("camera-name").build()]
+);
 stand_in!(isp, Isp, "v4l2convert", "videoconvert ! videoscale", RAW, RAW, OnEvent::Ignore, [controls()]);
 stand_in!(v4l2, V4l2, "v4l2h264enc", X264, SYSTEM, H264, OnEvent::Ignore, [controls()]);
-stand_in!(omx, Omx, "omxh264enc", X264, SYSTEM, H264, OnEvent::Obey,
-    [number("bitrate"), number("control-rate"), switch("insert-sps-pps"), number("iframeinterval")]);
-stand_in!(broken, BrokenEncoder, "nvv4l2h264enc", "standinmemory ! videoconvert ! identity error-after=1 ! x264enc", NVMM,
-    H264, OnEvent::Ignore, [number("bitrate")]);
+stand_in!(
+    omx,
+    Omx,
+    "omxh264enc",
+    X264,
+    SYSTEM,
+    H264,
+    OnEvent::Obey,
+    [number("bitrate"), number("control-rate"), switch("insert-sps-pps"), number("iframeinterval")]
+);
+stand_in!(
+    broken,
+    BrokenEncoder,
+    "nvv4l2h264enc",
+    "standinmemory ! videoconvert ! identity error-after=1 ! x264enc",
+    NVMM,
+    H264,
+    OnEvent::Ignore,
+    [number("bitrate")]
+);
