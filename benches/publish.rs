@@ -91,13 +91,14 @@ async fn measure(case: &Case, floor: &[f64]) {
     for _ in 0..5 {
         let daemon = Daemon::start(folder.path(), &server, case.width, case.height, case.kbps);
         starts.push(ms(server.offer().await.arrived - daemon.started));
+        drop(daemon);
     }
     row("process start → offer sent, median of 5", &format!("{:.1} ms", median(&mut starts)), "≤ 30 ms");
 
     let daemon = Daemon::start(folder.path(), &server, case.width, case.height, case.kbps);
-    let mut offer = server.offer().await;
+    let offer = server.offer().await;
     let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-    offer.answer(&peer).await;
+    let socket = offer.answer(&peer).await;
     let mut link = connect(&mut peer).await;
     let interval = 1000.0 / f64::from(FRAMERATE);
     let first = ms(link.track.receive().await.map(|_| Instant::now()).unwrap() - link.connected);
@@ -113,6 +114,7 @@ async fn measure(case: &Case, floor: &[f64]) {
     key_frames(&link, interval + percentile(&mut floor.to_vec(), 95.0)).await;
     echo(&mut peer, &mut link).await;
     row("peak RSS", &format!("{:.1} MiB", daemon.peak_rss_mib()), &format!("≤ {} MiB", case.rss_limit_mib));
+    socket.abort();
     println!("\nthreads, CPU-seconds a second over the whole run:");
     for (name, load) in daemon.loads() {
         println!("  {load:.4}  {name}");

@@ -108,7 +108,7 @@ fn coded_size(unit: &AccessUnit) -> (u32, u32) {
 }
 
 fn in_lab(name: &str, work: impl Future<Output = ()>) {
-    if lab::entered_with(name, &[("UML_MEM", "512M"), ("LOOPBACK", "1")]) {
+    if lab::entered_lab(name, &[("UML_MEM", "512M"), ("LOOPBACK", "1")]) {
         common::log_to_stderr();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         runtime.expect("a runtime").block_on(work);

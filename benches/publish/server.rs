@@ -46,8 +46,8 @@ impl Server {
 }
 
 impl Offer {
-    /// Answers, and takes the candidates that follow until a second has passed without one.
-    pub async fn answer(&mut self, peer: &PublisherPeer) {
+    /// Answers, takes the candidates that follow until there is a pause, and keeps the socket alive from then on.
+    pub async fn answer(mut self, peer: &PublisherPeer) -> tokio::task::JoinHandle<()> {
         let answer = peer.peer.answer(std::mem::take(&mut self.sdp)).await.unwrap();
         self.socket.send(tungstenite::Message::text(Message::Answer(answer).to_text())).await.unwrap();
         let quiet = std::time::Duration::from_millis(50);
@@ -60,5 +60,6 @@ impl Offer {
             };
             peer.peer.add_candidate(candidate).await.unwrap();
         }
+        tokio::spawn(async move { while let Some(Ok(_)) = self.socket.next().await {} })
     }
 }

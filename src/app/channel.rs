@@ -2,7 +2,8 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
@@ -11,8 +12,9 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
-use super::process;
+use super::process::{self, Signals};
 use super::readings::Readings;
+use super::reload::{Reload, Source};
 use crate::config::Config;
 use crate::drive::actuator::{Actuator, Output};
 use crate::drive::bridge::{Bridge, BridgeRequest};
@@ -21,10 +23,17 @@ use crate::drive::settings::{ActuatorConfig, DriveConfig};
 use crate::drive::simulated::{Simulated, SimulatedCar};
 use crate::drive::{Drive, pca9685};
 use crate::exit::{Exit, Failure};
+use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
+use crate::rtc::settings::IceServer;
 use crate::signal::settings::TlsConfig;
+use crate::status::document::Document;
+use crate::status::exposition::exposition;
+use crate::status::http::MetricsServer;
+use crate::status::socket::StatusSocket;
 use crate::supervise::{Ended, Supervisor};
 use crate::telemetry::outlet::Outlet;
+use crate::telemetry::probe::HostProbe;
 use crate::telemetry::report;
 use crate::video::control::VideoControl;
 use crate::video::error::VideoError;
@@ -38,52 +47,118 @@ const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
 /// How long peers, socket and tasks may take to end after that; with the pipeline, less than the two seconds promised.
 const TASKS_DEADLINE: Duration = Duration::from_millis(1200);
 
-/// Publishes one channel until `shutdown`.
+/// What a channel's daemon needs besides its configuration.
+pub(super) struct Surroundings {
+    pub(super) log: LogControl,
+    pub(super) signals: Signals,
+    /// Where the configuration is read again from; none for the demo, which has no file.
+    pub(super) source: Option<Source>,
+}
+
+/// Publishes one channel until it is told to stop.
 ///
 /// # Errors
 /// What kept it from starting, or ended it unasked.
-pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Result<()> {
+pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Result<()> {
+    let Surroundings { log, signals, source } = surroundings;
+    protect(&log, &config);
     if config.signal.tls == TlsConfig::Insecure {
         tracing::warn!("tls.insecure: anyone between this car and its server can watch and drive");
     }
+    process::save_memory();
     let (outlet, metrics) = Outlet::new();
     let car = Car::start(&config.drive, &outlet)?;
     process::guard(car.drive.handle());
     let (sender, units) = access_unit_channel();
-    let control = VideoControl::new(config.video.encoder.bitrate);
+    let picture = VideoControl::new(config.video.encoder.bitrate);
     let (camera, camera_state) = watch::channel(CameraState::Starting);
+    let status = watch::Sender::new(PublishStatus::default());
+    let readings = Arc::new(Readings {
+        channel: config.signal.channel.as_str().to_owned(),
+        started: now(),
+        drive: car.drive.handle(),
+        car: car.simulated.clone(),
+        picture: picture.clone(),
+        camera: camera_state.clone(),
+        outlet: outlet.clone(),
+        publish: status.subscribe(),
+        counters: Arc::default(),
+        host: Mutex::new(HostProbe::new()),
+        frame_rates: Mutex::default(),
+    });
     let edges = Edges {
         units,
         on_key_frame_request: {
-            let control = control.clone();
-            Arc::new(move || control.request_idr())
+            let picture = picture.clone();
+            Arc::new(move || picture.request_idr())
         },
         control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
         metrics,
-        counters: Arc::default(),
-        status: watch::Sender::new(PublishStatus::default()),
+        counters: readings.counters.clone(),
+        status,
     };
-    let readings = Readings {
-        drive: car.drive.handle(),
-        car: car.simulated.clone(),
-        picture: control.clone(),
-        camera: camera_state.clone(),
-        outlet: outlet.clone(),
-    };
-
+    let (telemetry, telemetry_settings) = watch::channel(config.telemetry.clone());
     let tasks_shutdown = CancellationToken::new();
     let mut supervisor = Supervisor::new(tasks_shutdown.clone());
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
-    supervisor.spawn("publisher", publish_session(config.signal, config.rtc, edges, tasks_shutdown.clone()));
-    supervisor.spawn("telemetry", readings.tell(tasks_shutdown.clone()));
-    supervisor.spawn("camera state", tell_camera(camera_state, outlet.clone(), tasks_shutdown.clone()));
+    supervisor
+        .spawn("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks_shutdown.clone()));
+    supervisor.spawn("telemetry", readings.clone().tell(telemetry_settings, tasks_shutdown.clone()));
+    answer_questions(&config, &readings, &log, &mut supervisor, &tasks_shutdown).await;
+    if let Some(source) = source {
+        let (config, drive) = (config.clone(), car.drive.handle());
+        let reload = Reload { source, config, log, picture: picture.clone(), drive, telemetry };
+        supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks_shutdown.clone()));
+    }
+    supervisor.spawn("camera state", tell_camera(camera_state, outlet, tasks_shutdown.clone()));
     let (video, overlay) = (config.video, car.overlay());
-    let video = Video::start(Keeper { config: video, overlay, units: sender, control, state: camera });
+    let video = Video::start(Keeper { config: video, overlay, units: sender, control: picture, state: camera });
     let video_ended = video.ended.clone();
     supervisor.spawn("video", async move { video_ended.cancelled().await });
     let drive_ended = car.ended.clone();
     supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    end_in_phases(car, supervisor, video, shutdown, tasks_shutdown).await
+    end_in_phases(car, supervisor, video, signals.shutdown, tasks_shutdown).await
+}
+
+/// What the configuration keeps secret stays out of the log; the addresses in it are no secrets.
+pub(super) fn protect(log: &LogControl, config: &Config) {
+    let secrets = config.rtc.ice.servers.iter().filter_map(|server| match server {
+        IceServer::Turn(turn) => Some(turn.credential.secret()),
+        IceServer::Stun(_) => None,
+    });
+    log.protect(config.signal.token.iter().chain(secrets));
+    let server = config.signal.server.host_str().map(str::to_owned);
+    let hosts = config.rtc.ice.servers.iter().map(|server| server.address().host.to_string());
+    let written = server.into_iter().chain(hosts);
+    log.know(written.filter_map(|host| host.trim_matches(['[', ']']).parse::<IpAddr>().ok()));
+}
+
+/// A car that cannot tell how it is still drives: what is wrong is told, and that is all.
+async fn answer_questions(
+    config: &Config,
+    readings: &Arc<Readings>,
+    log: &LogControl,
+    supervisor: &mut Supervisor,
+    shutdown: &CancellationToken,
+) {
+    match StatusSocket::open(&config.status) {
+        Ok(socket) => {
+            let (readings, recent) = (readings.clone(), log.recent());
+            let document =
+                move || Document::new(&readings.snapshot(), &recent.list(), recent.counts(), now()).to_json();
+            supervisor.spawn("status", socket.serve(Arc::new(document), shutdown.clone()));
+        }
+        Err(error) => tracing::warn!(%error, "rtcpub status will get no answer"),
+    }
+    let Some(metrics) = config.metrics else { return };
+    match MetricsServer::bind(metrics).await {
+        Ok(server) => {
+            let (readings, recent) = (readings.clone(), log.recent());
+            let page = move || exposition(&readings.snapshot(), recent.counts());
+            supervisor.spawn("metrics", server.serve(Arc::new(page), shutdown.clone()));
+        }
+        Err(error) => tracing::error!(error, "no metrics"),
+    }
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
@@ -205,8 +280,8 @@ fn start_bridge(config: &DriveConfig, outlet: &Outlet) -> Result<Option<Bridge>>
     let on_request = move |request| match request {
         BridgeRequest::Metric(message) => outlet.send(message),
     };
-    let bridge =
-        Bridge::start(bridge, neutral, on_request).map_err(|error| Failure::cannot_start(error.to_string()))?;
+    let bridge = Bridge::start(bridge, neutral, on_request)
+        .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
     Ok(Some(bridge))
 }
 

@@ -1,24 +1,45 @@
 //! What a long-running command needs of the process: a runtime, the signals that end it, and the guard against panics.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::DriveHandle;
 use crate::drive::gate::StopCause;
 use crate::exit::Exit;
 
-/// One thread for the sockets and one for the rest: more only costs memory. Named, so that a measurement by thread can
-/// tell them from the encoder's.
-const WORKERS: usize = 2;
-/// Name of the runtime's threads.
+/// One: the packets of a picture are then all queued before the peer connection takes the first, which saves a wake-up a
+/// packet.
+const WORKERS: usize = 1;
+/// Name of the runtime's threads, so that a measurement by thread can tell them from the encoder's.
 pub(crate) const WORKER_NAME: &str = "rtcpub-io";
 /// How long a panic waits for neutral before the process ends.
 const PANIC_DEADLINE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Runs `main` until it returns; SIGTERM, SIGINT and the end of the terminal (SIGHUP) cancel the token it is given.
-pub(super) fn run<F, T>(main: impl FnOnce(CancellationToken) -> F) -> Result<T>
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// To a command that a person runs: the terminal is gone.
+    Ends,
+    /// To a daemon: read the configuration again.
+    Reloads,
+}
+
+/// What signals ask for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signals {
+    /// The end: SIGTERM, SIGINT, and SIGHUP where it means that.
+    pub(super) shutdown: CancellationToken,
+    /// To read the configuration again. Several before it is done are one.
+    pub(super) reload: Arc<Notify>,
+}
+
+/// Runs `main` until it returns, and tells it what the process is asked for.
+pub(super) fn run<F, T>(on_hangup: Hangup, main: impl FnOnce(Signals) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -30,17 +51,23 @@ where
         .build()
         .context("the runtime's threads cannot be started")?;
     runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        let ended = main(shutdown.clone());
-        tokio::pin!(ended);
+        let signals = Signals::default();
+        let shutdown = signals.shutdown.clone();
+        // Before anything else: a signal that nobody awaits would kill.
+
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         let mut hangup = signal(SignalKind::hangup())?;
+        let ended = main(signals.clone());
+        tokio::pin!(ended);
         loop {
             tokio::select! {
                 result = &mut ended => return result,
                 _ = terminate.recv() => stop("SIGTERM", &shutdown),
                 _ = interrupt.recv() => stop("SIGINT", &shutdown),
-                _ = hangup.recv() => stop("SIGHUP", &shutdown),
+                _ = hangup.recv() => match on_hangup {
+                    Hangup::Ends => stop("SIGHUP", &shutdown),
+                    Hangup::Reloads => signals.reload.notify_one(),
+                },
             }
         }
     })
@@ -49,6 +76,14 @@ where
 fn stop(signal: &str, shutdown: &CancellationToken) {
     tracing::info!(signal, "stopping");
     shutdown.cancel();
+}
+
+/// Gives up huge pages: the encoder asks for them, and what it leaves empty of each is memory a small board lacks
+/// (measured: 5 … 9 MB at 1280x720).
+pub(super) fn save_memory() {
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        tracing::debug!(%error, "huge pages stay on");
+    }
 }
 
 /// From now on a panic anywhere stops the car, waits for neutral, and ends the process: nothing limps on.

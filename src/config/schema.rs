@@ -21,6 +21,7 @@ pub(super) enum Kind {
     Integers,
     /// A table of integers whose keys nobody knows beforehand; as text: `a=1,b=2`.
     Assignments,
+    Texts,
     /// An array of tables, whose own keys follow under `key[]`.
     Tables,
 }
@@ -40,6 +41,7 @@ impl Kind {
             Self::Text | Self::Secret => "a string",
             Self::Integers => "an array of integers",
             Self::Assignments => "a table of integers, such as { gain = 20 }",
+            Self::Texts => "an array of strings",
             Self::Tables => "an array of tables",
         }
     }

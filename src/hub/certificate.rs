@@ -1,4 +1,5 @@
-//! The hub's self-signed certificate: made on first start, kept, and named by its SHA-256 so that publishers can pin it.
+//! The hub's self-signed certificate: made on first start, kept, and named by its SHA-256 so that publishers can pin
+//! it.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -31,7 +32,8 @@ pub enum CertificateError {
     },
     /// A file is there but cannot be used.
     #[error(
-        "{path}: {reason}; delete {CERTIFICATE_FILE} and {KEY_FILE} to have new ones made (publishers that pin the old one must be told)"
+        "{path}: {reason}; delete {CERTIFICATE_FILE} and {KEY_FILE} to have new ones made (publishers that pin the old \
+         one must be told)"
     )]
     Unusable {
         /// The file.
@@ -102,7 +104,8 @@ fn make(state_dir: &Path, certificate: &Path, key: &Path, names: &[String]) -> R
     params.not_after = rcgen::date_time_ymd(2049, 12, 31);
     let made = params.self_signed(&pair)?;
     DirBuilder::new().recursive(true).mode(0o700).create(state_dir).map_err(file_error(state_dir))?;
-    // The key first: a certificate without one would have to be explained, a key without a certificate too, but nothing is pinned yet.
+    // The key first: a certificate without one would have to be explained, a key without a certificate too, but nothing
+    // is pinned yet.
     write_whole(key, pair.serialize_pem().as_bytes(), 0o600)?;
     write_whole(certificate, made.pem().as_bytes(), 0o644)?;
     File::open(state_dir).and_then(|directory| directory.sync_all()).map_err(file_error(state_dir))

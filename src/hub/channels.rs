@@ -1,9 +1,9 @@
-//! The channels of this hub: each a [`Room`] and the ways to the people in it. A publisher or viewer sits in a seat; dropping the
-//! seat leaves the room, however the session ended, so a wheel is never held by someone who is gone.
+//! The channels of this hub: each a [`Room`] and the ways to the people in it. A publisher or viewer sits in a seat;
+//! dropping the seat leaves the room, however the session ended, so a wheel is never held by someone who is gone.
 //!
 //! | edge | carrier | when full or lost |
 //! |---|---|---|
-//! | publisher → viewers, media | one ring for all, each viewer with a place of its own | the viewer goes on at the next key frame and asks for one |
+//! | publisher → viewers, media | one ring, each viewer with its own place | the viewer goes on at the next key frame |
 //! | publisher → viewers, `metric` | a bounded queue each | dropped for that viewer |
 //! | viewers → publisher, `stream` | [`ControlQueue`] | outdated commands are replaced, stops never |
 //! | viewers → publisher, key frame | a nudge, coalesced by the publisher's session | never lost |
@@ -24,7 +24,8 @@ use crate::signal::settings::ChannelId;
 
 /// Channels in use at once. Full: the next one is turned away with a reason.
 pub const MAX_CHANNELS: usize = 64;
-/// Packets a viewer may be behind: two seconds at 1500 kbit/s, or one large key frame. Beyond, it goes on at the next key frame.
+/// Packets a viewer may be behind: two seconds at 1500 kbit/s, or one large key frame. Beyond, it goes on at the next
+/// key frame.
 pub const MEDIA_CAPACITY: usize = 256;
 /// `metric` messages waiting for one viewer. Full: the new one is dropped for that viewer.
 pub const METRIC_CAPACITY: usize = 64;
@@ -282,7 +283,8 @@ impl PublisherSeat {
         self.channels.change(&self.channel, |room| room.publisher_running(self.id));
     }
 
-    /// Hands a packet to every viewer; never waits. Only a live publisher's packets may come here, see [`PublisherSeat::running`].
+    /// Hands a packet to every viewer; never waits. Only a live publisher's packets may come here, see
+    /// [`PublisherSeat::running`].
     pub fn forward(&self, packet: Packet) {
         // An error only says that nobody watches.
         let _ = self.media.send(packet);
@@ -313,6 +315,11 @@ impl Drop for PublisherSeat {
 }
 
 impl ViewerSeat {
+    /// The channel it watches.
+    pub fn channel(&self) -> &ChannelId {
+        &self.channel
+    }
+
     /// The publisher's packets from now on.
     pub fn media(&self) -> broadcast::Receiver<Packet> {
         self.media.subscribe()

@@ -1,5 +1,5 @@
-//! What waits to be sent to a publisher on `stream`. A link that stalls and returns must not play old commands back, so within one
-//! driver and one axis (or one topic and key) the newest replaces what still waits.
+//! What waits to be sent to a publisher on `stream`. A link that stalls and returns must not play old commands back, so
+//! within one driver and one axis (or one topic and key) the newest replaces what still waits.
 
 use std::collections::VecDeque;
 

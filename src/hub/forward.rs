@@ -1,4 +1,5 @@
-//! What one viewer is sent of the publisher's packets: from a key frame on, numbered without a gap of ours, whoever publishes.
+//! What one viewer is sent of the publisher's packets: from a key frame on, numbered without a gap of ours, whoever
+//! publishes.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -10,8 +11,8 @@ use super::room::PublisherId;
 
 /// RTP clock of video, in Hz (RFC 6184 §8.2.1).
 const CLOCK_HZ: u64 = 90_000;
-/// Packets of one access unit kept while its first ones have not arrived yet. Full: the oldest is dropped, and the viewer starts
-/// at the next key frame instead.
+/// Packets of one access unit kept while its first ones have not arrived yet. Full: the oldest is dropped, and the
+/// viewer starts at the next key frame instead.
 const EARLY_CAPACITY: usize = 64;
 
 /// One packet as this viewer is to receive it.
@@ -70,7 +71,8 @@ struct Running {
 }
 
 impl Forwarder {
-    /// A viewer that has been sent nothing. `first_sequence` is the number its stream starts with (RFC 3550 §5.1: a random one).
+    /// A viewer that has been sent nothing. `first_sequence` is the number its stream starts with (RFC 3550 §5.1: a
+    /// random one).
     pub fn new(first_sequence: u16) -> Self {
         Self { next: u64::from(first_sequence), last: None, state: State::Waiting(Waiting::default()) }
     }
@@ -132,7 +134,8 @@ impl Forwarder {
 }
 
 impl Sent {
-    /// The timestamp of a picture that follows at `now`: at least one frame of 90 Hz later, so that it is never the same picture.
+    /// The timestamp of a picture that follows at `now`: at least one frame of 90 Hz later, so that it is never the
+    /// same picture.
     fn after(&self, now: Instant) -> u32 {
         let passed = now.saturating_duration_since(self.at).max(Duration::from_millis(11));
         let ticks = passed.as_micros() as u64 * CLOCK_HZ / 1_000_000;

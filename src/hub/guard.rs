@@ -1,8 +1,9 @@
 //! Who may come in: names the hub answers to, origins a browser may come from, tokens.
 //!
-//! A page anywhere on the internet can make a browser on this network open a WebSocket to an address of this network (browsers
-//! do not stop that), and can give its own name this machine's address (DNS rebinding), so that the browser takes the hub for
-//! part of that page. The first is stopped by the `Origin` a browser always sends, the second by the name in `Host`.
+//! A page anywhere on the internet can make a browser on this network open a WebSocket to an address of this network
+//! (browsers do not stop that), and can give its own name this machine's address (DNS rebinding), so that the browser
+//! takes the hub for part of that page. The first is stopped by the `Origin` a browser always sends, the second by the
+//! name in `Host`.
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
@@ -14,8 +15,8 @@ use crate::secret::Secret;
 
 /// The WebSocket subprotocol a browser asks for, beside the one that carries its token.
 pub const SUBPROTOCOL: &str = "rtcpub";
-/// What a subprotocol that carries a token starts with; the token follows as hexadecimal UTF-8. A browser can set no other header,
-/// and an address or a cookie would end up in logs.
+/// What a subprotocol that carries a token starts with; the token follows as hexadecimal UTF-8. A browser can set no
+/// other header, and an address or a cookie would end up in logs.
 const TOKEN_SUBPROTOCOL: &str = "rtcpub.token.";
 
 /// Why a request is turned away.
@@ -26,7 +27,8 @@ pub enum Refusal {
     NoHost,
     /// The host is none of ours: perhaps a rebound name.
     #[error(
-        "this hub does not answer to the name {0:?}; open it by its address or its own name, or add the name to hub.allowed_hosts"
+        "this hub does not answer to the name {0:?}; open it by its address or its own name, or allow the name when \
+         starting it"
     )]
     ForeignHost(String),
     /// A page of another origin.
@@ -95,7 +97,8 @@ pub fn check_host(headers: &HeaderMap, names: &Names) -> Result<String, Refusal>
     }
 }
 
-/// Whether a request may open a socket: one without `Origin` comes from no browser and may; a browser's page must be our own.
+/// Whether a request may open a socket: one without `Origin` comes from no browser and may; a browser's page must be
+/// our own.
 ///
 /// # Errors
 /// [`Refusal::ForeignOrigin`], and those of [`check_host`] for browsers.
@@ -108,7 +111,8 @@ pub fn check_origin(headers: &HeaderMap, names: &Names, scheme: Scheme) -> Resul
     if same { Ok(()) } else { Err(Refusal::ForeignOrigin(shown)) }
 }
 
-/// A page that came over TLS may use the plain port of the same name and port (a proxy in front of it); never the other way round.
+/// A page that came over TLS may use the plain port of the same name and port (a proxy in front of it); never the other
+/// way round.
 fn is_same_origin(origin: &str, host: &str, scheme: Scheme) -> bool {
     let Ok(page) = Url::parse(origin) else { return false };
     let scheme_fits = match scheme {
@@ -153,7 +157,8 @@ impl TokenJudge {
 
 /// The token of `Authorization: Bearer …`, or of the subprotocol list.
 fn presented_token(headers: &HeaderMap) -> Option<Secret> {
-    let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
+    let bearer = authorization.and_then(|value| value.strip_prefix("Bearer "));
     if let Some(token) = bearer {
         return Some(Secret::new(token.trim()));
     }

@@ -95,6 +95,7 @@ fn tokens_are_taken_from_either_place_and_must_be_right() {
     let protocol = |list: &str| headers(&[(SEC_WEBSOCKET_PROTOCOL, list)]);
     let ascii = Secret::new("abc");
     assert_eq!(judge.check(&bearer("abc"), Some(&ascii)), Ok(()));
+    assert_eq!(judge.check(&bearer(expected.expose()), Some(&expected)), Ok(()), "a header of UTF-8 bytes");
     assert_eq!(judge.check(&protocol(&format!("rtcpub, rtcpub.token.{hex}")), Some(&expected)), Ok(()));
     assert_eq!(judge.check(&HeaderMap::new(), None), Ok(()), "nothing is expected");
     let wrong = [

@@ -1,10 +1,10 @@
 //! A local Spider-compatible pub server and its viewer page: drive over your own Wi-Fi with no cloud.
 //!
-//! - Picture: `rtc/relay (uplink) → `[`publisher`]` → `[`channels`]` → `[`forward`]` in `[`viewer`]` → rtc/relay (downlink)`
+//! - Picture: `rtc/relay → `[`publisher`]` → `[`channels`]` → `[`viewer`]` (`[`forward`]`) → rtc/relay`
 //! - Control: `viewer → `[`stream_message`]` → `[`room`]` → `[`control_queue`]` → publisher`
 //!
-//! [`room`], [`forward`], [`packet`], [`key_frame`], [`control_queue`], [`stream_message`] and [`guard`] decide (pure); [`server`],
-//! [`http`], [`signalling`], [`publisher`] and [`viewer`] carry out; [`channels`] joins them.
+//! [`room`], [`forward`], [`packet`], [`key_frame`], [`control_queue`], [`stream_message`] and [`guard`] decide (pure);
+//! [`server`], [`http`], [`signalling`], [`publisher`] and [`viewer`] carry out; [`channels`] joins them.
 
 pub mod certificate;
 pub mod channels;

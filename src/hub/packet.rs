@@ -64,8 +64,8 @@ fn aggregated(mut body: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// How far back a late packet is still told from a duplicate, in packets: 3 s of 1500 kbit/s, and as much as the publisher can
-/// be asked to repeat.
+/// How far back a late packet is still told from a duplicate, in packets: 3 s of 1500 kbit/s, and as much as the
+/// publisher can be asked to repeat.
 const WINDOW: usize = 512;
 
 /// Extends the sequence numbers of one source and drops what has been seen.

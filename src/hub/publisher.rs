@@ -1,4 +1,5 @@
-//! One publisher's session: its socket, its peer connection, its track to all viewers, their commands to its `stream` channel.
+//! One publisher's session: its socket, its peer connection, its track to all viewers, their commands to its `stream`
+//! channel.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,6 +24,7 @@ const FLOW_CHECK: Duration = Duration::from_secs(2);
 
 /// Runs a publisher's session to its end.
 pub async fn run(mut signalling: Signalling, seat: PublisherSeat, context: &SessionContext) {
+    tracing::info!(channel = %seat.channel(), "publisher arrived");
     let mut session =
         Session { seat: Arc::new(seat), peer: None, parts: JoinSet::new(), packets: Arc::default(), orphan: None };
     let reason = session.run(&mut signalling, context).await;
@@ -99,7 +101,7 @@ impl Session {
                 if !flows {
                     return Some(reason);
                 }
-                tracing::info!(channel = %self.seat.channel(), "publisher's socket dropped ({reason}); its picture is kept");
+                tracing::info!(channel = %self.seat.channel(), "publisher's socket dropped ({reason}): picture kept");
                 let now = now();
                 let packets_then = self.packets.load(Ordering::Relaxed);
                 self.orphan = Some(Orphan { until: now + ORPHAN_GRACE, next_check: now + FLOW_CHECK, packets_then });

@@ -1,5 +1,5 @@
-//! One channel's people: who publishes, who watches, who holds the wheel. Pure: the shell ([`super::channels`]) carries out the
-//! [`Effect`]s in order and shows each viewer its [`View`].
+//! One channel's people: who publishes, who watches, who holds the wheel. Pure: the shell ([`super::channels`]) carries
+//! out the [`Effect`]s in order and shows each viewer its [`View`].
 //!
 //! ```text
 //! publisher:  arrived ─▶ waiting ──(picture runs, or nobody else publishes and it is connected)──▶ live ─▶ left
@@ -115,14 +115,15 @@ impl Room {
         View { wheel, live: self.live.is_some(), viewers: self.viewers.len() }
     }
 
-    /// A publisher's socket is open. It is shown once it is [`Room::publisher_connected`] or [`Room::publisher_running`].
+    /// A publisher's socket is open. It is shown once it is [`Room::publisher_connected`] or
+    /// [`Room::publisher_running`].
     pub fn publisher_arrived(&mut self, id: PublisherId) -> Vec<Effect> {
         let before = self.waiting.replace(Waiting { id, connected: false });
         before.map(|before| Effect::Supersede(before.id)).into_iter().collect()
     }
 
-    /// Its peer connection is up: enough to be live when nobody else is, so that telemetry and control work while its camera is
-    /// still missing.
+    /// Its peer connection is up: enough to be live when nobody else is, so that telemetry and control work while its
+    /// camera is still missing.
     pub fn publisher_connected(&mut self, id: PublisherId) -> Vec<Effect> {
         match &mut self.waiting {
             Some(waiting) if waiting.id == id => waiting.connected = true,
@@ -165,7 +166,8 @@ impl Room {
         }
     }
 
-    /// It cannot be shown a picture before the next key frame: it has just connected, or its decoder or queue has lost its place.
+    /// It cannot be shown a picture before the next key frame: it has just connected, or its decoder or queue has lost
+    /// its place.
     pub fn key_frame_wanted(&self) -> Vec<Effect> {
         self.request_key_frame().into_iter().collect()
     }

@@ -12,8 +12,8 @@ pub const DEFAULT_PLAIN_PORT: u16 = 8080;
 /// Everything the hub needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HubConfig {
-    /// HTTPS and WSS: publishers, and viewers who want a secure context (gamepads ask for one off loopback). Port 0 lets the
-    /// system choose.
+    /// HTTPS and WSS: publishers, and viewers who want a secure context (gamepads ask for one off loopback). Port 0
+    /// lets the system choose.
     pub secure: SocketAddr,
     /// Plain HTTP for the page and its socket; `None` serves HTTPS alone.
     pub plain: Option<SocketAddr>,
@@ -23,8 +23,8 @@ pub struct HubConfig {
     pub publisher_token: Option<Secret>,
     /// What a viewer must present, when anything.
     pub viewer_token: Option<Secret>,
-    /// Names the page may be opened by, beside IP addresses, `localhost` and this machine's own name: a page on the internet
-    /// whose name is rebound to this machine's address must not be able to drive the car.
+    /// Names the page may be opened by, beside IP addresses, `localhost` and this machine's own name: a page on the
+    /// internet whose name is rebound to this machine's address must not be able to drive the car.
     pub allowed_hosts: Vec<String>,
 }
 

@@ -145,7 +145,8 @@ impl Signalling {
         self.next_ping = now() + PING_INTERVAL;
         self.send(Message::Ping);
         if let Some(socket) = &self.socket {
-            // Many a Spider client sends no pings of its own; its WebSocket library answers ours. Full means that it is about to close.
+            // Many a Spider client sends no pings of its own; its WebSocket library answers ours. Full means that it is
+            // about to close.
             let _ = socket.sender.probe();
         }
     }

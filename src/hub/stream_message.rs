@@ -1,8 +1,8 @@
 //! What a viewer sends on `stream`: what the hub must know of a message to decide, and the text to pass on unchanged.
 //!
-//! Beside the reference's `{"<topic>":{"key":"<name>","value":<number>}}` our viewer sends two extension fields at top level,
-//! `seq` (integer, counting up within a session) and `session` (string of at most 64 characters, new for each page load), and the
-//! topics `estop` (`latch`, `clear`) and `wheel` (`take`, `release`; for the hub alone).
+//! Beside the reference's `{"<topic>":{"key":"<name>","value":<number>}}` our viewer sends two extension fields at top
+//! level, `seq` (integer, counting up within a session) and `session` (string of at most 64 characters, new for each
+//! page load), and the topics `estop` (`latch`, `clear`) and `wheel` (`take`, `release`; for the hub alone).
 
 use serde_json::{Map, Value};
 
@@ -120,8 +120,8 @@ impl Stamp {
     }
 }
 
-/// The two messages that stop a car on behalf of a driver who has gone: throttle first, then steering. They carry on that driver's
-/// count, so a car that drops repeated or foreign messages takes them for the driver's own.
+/// The two messages that stop a car on behalf of a driver who has gone: throttle first, then steering. They carry on
+/// that driver's count, so a car that drops repeated or foreign messages takes them for the driver's own.
 pub fn neutral(stamp: &Stamp) -> [StreamMessage; 2] {
     [("forward", Axis::Throttle, 1), ("left", Axis::Steering, 2)].map(|(key, axis, step)| {
         let stamp = Stamp { session: stamp.session.clone(), seq: stamp.seq.map(|seq| seq.saturating_add(step)) };

@@ -18,9 +18,11 @@ use super::stream_message::StreamMessage;
 use crate::quiet::Quiet;
 use crate::rtc::relay::{Channel, Downlink, Event, MediaPacket, RelayError, SendError, State, ViewerPeer};
 
-/// A connected viewer that has opened a data channel of its own to have SCTP, but not these, gets them from us after this long.
+/// A connected viewer that has opened a data channel of its own to have SCTP, but not these, gets them from us after
+/// this long.
 const CHANNEL_GRACE: Duration = Duration::from_secs(1);
-/// A viewer still without a picture after this long, while packets flow, asks again: it missed the start of the last key frame.
+/// A viewer still without a picture after this long, while packets flow, asks again: it missed the start of the last
+/// key frame.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Runs a viewer's session to its end.

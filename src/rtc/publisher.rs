@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use url::Host;
 
 use super::channels::{ControlSink, Links};
 use super::feedback::KeyFrameSink;
+use super::ice::interfaces::LocalAddresses;
+use super::ice::servers::{IceServers, Tell};
 use super::mailbox::{Letter, Mailbox};
 use super::peer::{Peer, PeerSetup};
 use super::pump::{self, LiveEnds, PublishCounters};
@@ -65,8 +66,9 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
     ));
     tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters));
     let setup = PeerSetup {
+        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Tell::Log)),
+        local_addresses: LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces),
         config: rtc,
-        local_addresses: local_addresses(&signal),
         mailbox: mailbox.clone(),
         links: links.clone(),
         on_key_frame_request: edges.on_key_frame_request,
@@ -85,18 +87,6 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         live,
     };
     publisher.run(shutdown).await;
-}
-
-/// Addresses to bind. A server on this machine is reached over loopback, which a wildcard leaves out.
-fn local_addresses(signal: &SignalConfig) -> Vec<String> {
-    let loopback = match signal.server.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    let addresses = if loopback { ["127.0.0.1:0", "[::1]:0"] } else { ["0.0.0.0:0", "[::]:0"] };
-    addresses.map(str::to_owned).to_vec()
 }
 
 // Ten fields and more: it is the one place where the session's world is joined, and each is a different thing.
@@ -140,6 +130,7 @@ impl Publisher {
                 letter = self.mailbox.next() => match letter {
                     Letter::State(peer, state) => self.tell(Input::Peer(peer, state)),
                     Letter::Candidate(peer, candidate) => self.tell(Input::LocalCandidate(peer, candidate)),
+                    Letter::RelayLost(peer, reason) => self.tell(Input::RelayLost(peer, reason)),
                 },
                 // An error is a panic, which the process-wide hook has reported and answers by ending the process.
                 Some(done) = self.work.join_next() => if let Ok(done) = done {

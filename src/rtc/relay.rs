@@ -1,7 +1,7 @@
 //! The hub's side of WebRTC: a peer that receives one publisher's track, and a peer that sends it on to one viewer.
 //!
-//! Everything the hub sees of it is plain data: SDP and candidate texts, [`MediaPacket`]s, [`Event`]s. Both kinds of peer answer
-//! offers, never make them.
+//! Everything the hub sees of it is plain data: SDP and candidate texts, [`MediaPacket`]s, [`Event`]s. Both kinds of
+//! peer answer offers, never make them.
 
 mod engine;
 mod handler;
@@ -19,8 +19,8 @@ pub use peer::{Inbox, Peer, PublisherPeer, ViewerPeer};
 
 use crate::signal::spider::CandidateInit;
 
-/// Events of one peer that wait for the hub. Full: the peer's data channels are not read until there is room (SCTP slows the other
-/// end down). States do not queue: the newest counts.
+/// Events of one peer that wait for the hub. Full: the peer's data channels are not read until there is room (SCTP
+/// slows the other end down). States do not queue: the newest counts.
 const EVENTS_CAPACITY: usize = 64;
 /// Bytes a data channel may hold for a peer that does not take them. Full: [`Channel::try_send`] says so.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;

@@ -102,6 +102,8 @@ pub enum CameraFault {
     Missing,
     /// Somebody else has the device.
     Busy,
+    /// The device was opened but no longer delivers.
+    Lost,
     /// Anything else.
     Other,
 }
@@ -111,7 +113,7 @@ impl CameraFault {
     pub fn is_configuration(self) -> bool {
         match self {
             Self::Syntax | Self::NoElement | Self::Property | Self::NotRawVideo | Self::NoMode => true,
-            Self::Missing | Self::Busy | Self::Other => false,
+            Self::Missing | Self::Busy | Self::Lost | Self::Other => false,
         }
     }
 }
@@ -130,6 +132,7 @@ impl fmt::Display for CameraFault {
             Self::NoMode => "ask for one of these (`rtcpub devices` lists them)",
             Self::Missing => "check that it is there and that this user may open it (cameras: group video)",
             Self::Busy => "another program holds it (fuser -v DEVICE tells which): end that one first",
+            Self::Lost => "check the cable and power of the camera (dmesg tells when it went away)",
             Self::Other => "look closer with GST_DEBUG=3",
         })
     }

@@ -1,4 +1,5 @@
-//! A real browser, headless, driven over the Chrome DevTools Protocol. Knows nothing of this program: it opens any address.
+//! A real browser, headless, driven over the Chrome DevTools Protocol. Knows nothing of this program: it opens any
+//! address.
 
 use std::collections::HashMap;
 use std::path::Path;

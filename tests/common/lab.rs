@@ -21,6 +21,9 @@ use i2cdev::linux::LinuxI2CDevice;
 /// Set inside the lab.
 const INSIDE: &str = "RTCPUB_TEST_INSIDE_LAB";
 
+/// A test that takes longer in there hangs.
+const TIME_LIMIT_S: &str = "600";
+
 /// The I2C bus of the lab.
 pub(crate) const BUS: &str = "/dev/i2c-0";
 /// The board on it.
@@ -32,16 +35,18 @@ pub(crate) const ADDRESS: u8 = 0x40;
 /// # Panics
 /// When the test failed in the lab.
 pub(crate) fn entered(name: &str) -> bool {
-    // No camera, and little memory.
-    entered_with(name, &[("VIVID", ""), ("UML_MEM", "256M")])
+    entered_with(name, "256M")
+}
+
+/// The same with this much memory: a daemon with its hub and its viewer needs 512M, a browser beside them 2G.
+pub(crate) fn entered_with(name: &str, memory: &str) -> bool {
+    // No camera.
+    entered_lab(name, &[("VIVID", ""), ("UML_MEM", memory)])
 }
 
 /// As [`entered`], in a lab with these settings.
-///
-/// # Panics
-/// When the test failed in the lab.
 #[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
-pub(crate) fn entered_with(name: &str, settings: &[(&str, &str)]) -> bool {
+pub(crate) fn entered_lab(name: &str, settings: &[(&str, &str)]) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -55,7 +60,7 @@ pub(crate) fn entered_with(name: &str, settings: &[(&str, &str)]) -> bool {
     let command = format!("'{}' --exact {name} --nocapture --test-threads=1", this.display());
     // Streams are inherited: the lab's console must not depend on who reads it.
     let status = Command::new(run)
-        .args(["-t", "120", &command])
+        .args(["-t", TIME_LIMIT_S, &command])
         .env(INSIDE, "1")
         .envs(settings.iter().copied())
         .current_dir(project)
@@ -110,15 +115,20 @@ impl Registers {
     }
 }
 
-/// While it lives, every write of this process to the I2C bus fails as it does when nothing answers (`EREMOTEIO`).
+/// While it lives, every write of a process to the I2C bus fails as it does when nothing answers (`EREMOTEIO`).
 pub(crate) struct BrokenBus {
     strace: Child,
 }
 
 impl BrokenBus {
-    /// Breaks the bus, by a debugger on this very process: the lab's own bus cannot fail while it is open.
+    /// Breaks the bus, for this very process, by a debugger on it: the lab's own bus cannot fail while it is open.
     pub(crate) fn new() -> Self {
-        let process = std::process::id().to_string();
+        Self::of(std::process::id())
+    }
+
+    /// The same for every write of another process.
+    pub(crate) fn of(process: u32) -> Self {
+        let process = process.to_string();
         let mut strace = Command::new("strace")
             .args(["-f", "-p", &process, "-P", BUS, "-e", "trace=write", "-e", "inject=write:error=EREMOTEIO"])
             .stderr(Stdio::piped())
@@ -144,8 +154,17 @@ impl Drop for BrokenBus {
 
 /// Takes the I2C bus away, which works while nobody has it open.
 pub(crate) fn remove_bus() {
+    assert!(bus_goes(), "the bus is in use");
+}
+
+/// The same between two tries of a daemon to open it.
+pub(crate) fn remove_bus_soon() {
+    assert!((0..100).any(|_| bus_goes()), "the bus is in use all the time");
+}
+
+fn bus_goes() -> bool {
     let removed = Command::new("rmmod").arg("i2c_stub").status().expect("kmod is installed");
-    assert!(removed.success() && !Path::new(BUS).exists(), "the bus is in use");
+    removed.success() && !Path::new(BUS).exists()
 }
 
 /// Brings the bus back, with a board that has just got its power.

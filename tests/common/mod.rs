@@ -1,17 +1,24 @@
-//! Parts the end-to-end tests are made of: a hub on loopback, publishers and viewers that are real WebRTC peers, real H.264,
-//! and a real browser.
+//! Parts the end-to-end tests are made of: a hub on loopback, publishers and viewers that are real WebRTC peers, real
+//! H.264, and a real browser.
 #![allow(clippy::disallowed_methods, reason = "the tests measure")]
 #![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own selection of these modules")]
 
 pub mod car;
 pub mod chromium;
+pub mod daemon;
+pub mod driver;
 pub mod encoder;
 pub mod lab;
 pub mod lossy;
+pub mod outputs;
+pub mod page;
 pub mod peer;
 pub mod publisher;
+pub mod running;
+pub mod scene;
 pub mod signal;
+pub mod switch;
 pub mod viewer;
 
 use std::net::SocketAddr;

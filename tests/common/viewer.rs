@@ -1,6 +1,7 @@
 //! A viewer that is no browser: counts what it receives.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,9 +51,14 @@ impl Viewer {
     }
 
     pub async fn join_with(hub: &TestHub, channel: &str, setup: Setup) -> Self {
+        Self::join_at(hub.plain, channel, setup).await
+    }
+
+    /// The same at any hub's plain address.
+    pub async fn join_at(hub: SocketAddr, channel: &str, setup: Setup) -> Self {
         let asked = Instant::now();
         let path = format!("/live/ws/sub?channel={channel}");
-        let mut signal = Signal::open(hub.plain, None, &path, &[]).await.expect("the socket");
+        let mut signal = Signal::open(hub, None, &path, &[]).await.expect("the socket");
         let nacks = NackGeneratorBuilder::new().with_interval(Duration::from_millis(20)).with_max_nacks_per_packet(10);
         let registry = Registry::new()
             .with(Slot::from(500), Lossy::inbound(setup.lose_every))

@@ -1,6 +1,10 @@
 // What is shown over the picture: numbers, the clock, the log of `metric`.
 
 const LOG_LINES = 200;
+const READINGS = 60;
+/** Topics whose numbers tell of something that happened each time, and those whose numbers are told when they change. */
+const EVENTS = new Set(["ir"]);
+const SETTINGS = new Set(["speed"]);
 /** A gap between two pictures that a driver sees as a freeze. */
 const FREEZE_MS = 250;
 
@@ -83,18 +87,49 @@ export class Stats {
   }
 }
 
+const shown = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** What the car says: readings, each with its newest value, and below them what has happened. */
 export class Log {
   constructor(panel) {
     this.panel = panel;
+    this.readings = panel.querySelector("tbody");
     this.lines = panel.querySelector("ol");
+    this.rows = new Map();
+    this.last = new Map();
     this.waiting = [];
   }
 
-  /** Adds a line; many in one frame are laid out once. */
-  add(text) {
+  /** One topic of a message. A number is a reading, but for those that tell of something; anything else is told when it changes. */
+  add(topic, body) {
+    const { key, value, ...rest } = body !== null && typeof body === "object" ? body : { value: body };
+    const name = [topic, key].filter(Boolean).join(" ");
+    if (typeof value === "number" && !EVENTS.has(topic) && !SETTINGS.has(topic)) {
+      this.reading(name, value);
+      return;
+    }
+    const text = [name, ...[value, ...Object.values(rest)].filter((part) => part !== undefined && part !== "").map(shown)].join(" ");
+    if (!EVENTS.has(topic) && this.last.get(name) === text) return;
+    this.last.set(name, text);
     this.waiting.push({ text, at: new Date() });
+    // Many in one frame are laid out once.
     if (this.waiting.length === 1) requestAnimationFrame(() => this.flush());
     if (this.waiting.length > LOG_LINES) this.waiting.shift();
+  }
+
+  reading(name, value) {
+    let row = this.rows.get(name);
+    if (!row) {
+      if (this.rows.size >= READINGS) return;
+      row = this.readings.insertRow();
+      const head = document.createElement("th");
+      head.scope = "row";
+      head.textContent = name.replaceAll("_", " ");
+      row.append(head);
+      row.insertCell();
+      this.rows.set(name, row);
+    }
+    row.cells[1].textContent = String(value);
   }
 
   flush() {

@@ -22,11 +22,40 @@ const now = {
   link: { name: "starting" },
   /** Whether a picture has been shown on this connection. */
   picture: false,
+  /** Whether the browser wants a tap first. */
+  tap: false,
   car: null,
   wheel: null,
   drive: null,
   cause: "",
+  /** Why the car waits although it could drive. */
+  waits: false,
+  fault: "",
 };
+
+/** Why the car does not move, in words. */
+const CAUSES = {
+  start: "Just started",
+  deadline: "No commands",
+  driver_changed: "The driver has changed",
+  reload: "New settings",
+  channel_closed: "The control channel has closed",
+  ice_lost: "The connection was lost",
+  peer_disconnected: "The driver was disconnected",
+  stalled: "The car's program was held up",
+  actuator_fault: "The motor driver does not answer",
+  estop: "",
+  shutdown: "Shutting down",
+  panic: "The car's program has failed",
+};
+
+/** Kept for this tab, where the browser lets a page keep anything. */
+const memory = (store) => ({
+  get(key) { try { return globalThis[store].getItem(key); } catch { return null; } },
+  set(key, value) { try { globalThis[store].setItem(key, value); } catch { /* then not */ } },
+});
+const tab = memory("sessionStorage");
+const home = memory("localStorage");
 
 let link;
 let driver;
@@ -56,26 +85,29 @@ async function main() {
 function readToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) {
-    sessionStorage.setItem("token", token);
+    tab.set("token", token);
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return { value: sessionStorage.getItem("token") ?? "" };
+  return { value: token ?? tab.get("token") ?? "" };
 }
 
 async function askForToken(token) {
   const dialog = $("token-dialog");
   if (dialog.open) return;
   $("token-input").value = "";
+  $("token-refused").hidden = !token.value;
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   token.value = $("token-input").value;
-  sessionStorage.setItem("token", token.value);
+  tab.set("token", token.value);
   if (link) link.token = token.value;
 }
 
 /** The live channels; null while the hub cannot be asked. */
 async function liveChannels(token) {
-  const headers = token.value ? { Authorization: `Bearer ${token.value}` } : {};
+  // A header takes bytes: those of the token's UTF-8.
+  const bytes = Array.from(new TextEncoder().encode(token.value), (byte) => String.fromCharCode(byte)).join("");
+  const headers = token.value ? { Authorization: `Bearer ${bytes}` } : {};
   try {
     const reply = await fetch("/channels", { headers, cache: "no-store" });
     if (reply.status === 401) {
@@ -138,7 +170,7 @@ function wireLink(token) {
   });
   link.addEventListener("closed", () => {
     driver.set(0, 0);
-    Object.assign(now, { picture: false, wheel: null, drive: null, cause: "" });
+    Object.assign(now, { picture: false, wheel: null, drive: null, cause: "", waits: false, fault: "" });
     render();
   });
   link.addEventListener("track", ({ detail: { track, stream } }) => show(track, stream));
@@ -148,7 +180,8 @@ function wireLink(token) {
     render();
   });
   link.addEventListener("metric", ({ detail }) => metric(detail));
-  frames.onframe = () => { if (!now.picture) { now.picture = true; render(); } };
+  // A last frame of the connection before is no picture of this one.
+  frames.onframe = () => { if (!now.picture && now.link.name === "connected") { now.picture = true; render(); } };
 }
 
 /** The old picture stays until the new one has something to show. */
@@ -157,32 +190,46 @@ function show(track, stream) {
     if (video.srcObject === stream) return;
     frames.restart();
     video.srcObject = stream;
-    video.play().catch(() => {});
+    play();
   };
   if (!track.muted) attach();
   else track.addEventListener("unmute", attach, { once: true });
+}
+
+/** A phone that saves power starts nothing by itself, not even a silent picture. */
+function play() {
+  video.play().then(() => { now.tap = false; }, ({ name }) => {
+    if (name !== "NotAllowedError") return;
+    now.tap = true;
+    addEventListener("pointerup", play, { once: true });
+    render();
+  });
 }
 
 function metric(text) {
   let message;
   try { message = JSON.parse(text); } catch { message = {}; }
   for (const [topic, body] of Object.entries(message ?? {})) {
-    if (topic === "wheel" && body?.key === "state") now.wheel = body.value;
+    if (topic === "wheel" && body?.key === "state") {
+      now.wheel = body.value;
+      if (now.wheel !== "held") driver.set(0, 0);
+    }
     if (topic === "hub" && body?.key === "publisher") now.car = body.value === 1;
     if (topic === "drive") driveMetric(body ?? {});
-    if (topic !== "hub" && topic !== "wheel") log.add(text);
+    if (topic !== "hub" && topic !== "wheel") log.add(topic, body);
   }
   render();
 }
 
 function driveMetric({ key, value, cause }) {
   if (key === "state") {
-    const state = typeof value === "string" ? value : value?.state;
-    now.drive = String(state ?? "").toLowerCase();
-    now.cause = String(cause ?? value?.cause ?? "");
-    driver.carSays(now.drive === "latched");
-  } else if (key === "cause") {
-    now.cause = String(value ?? "");
+    now.drive = String(value).toLowerCase();
+    now.cause = String(cause ?? "");
+    driver.carSays(now.drive === "latched" && now.cause === "estop");
+  } else if (key === "awaits_neutral") {
+    now.waits = value === 1;
+  } else if (key === "fault") {
+    now.fault = String(value ?? "");
   }
 }
 
@@ -203,11 +250,11 @@ function wireControls() {
     else driver.takeWheel();
   });
   const range = $("power-range");
-  range.value = localStorage.getItem("power") ?? range.value;
+  range.value = home.get("power") ?? range.value;
   const setPower = () => {
     power = range.valueAsNumber / 100;
     say($("power-value"), `${range.value} %`);
-    localStorage.setItem("power", range.value);
+    home.set("power", range.value);
   };
   range.addEventListener("input", setPower);
   // A driver's next key must drive, not move the slider.
@@ -259,10 +306,9 @@ function render() {
   renderLink();
   renderWheel();
   renderDrive();
-  const canDrive = now.wheel !== "taken" && link?.canSend;
-  for (const stick of [$("throttle-stick"), $("steering-stick")]) stick.hidden = !canDrive;
-  $("power").hidden = !canDrive;
-  $("keys").hidden = !canDrive;
+  const canDrive = now.wheel !== "taken" && Boolean(link?.canSend);
+  for (const id of ["throttle-stick", "steering-stick", "power", "keys"]) $(id).hidden = !canDrive;
+  $("stop").disabled = !link?.canSend;
 }
 
 function renderLink() {
@@ -289,36 +335,47 @@ function linkWords() {
     default: return ["wait", "Starting"];
   }
   if (now.car === false) return ["warn", "Car is offline", "The car is offline", "The picture comes back by itself when the car does."];
+  if (now.tap) return ["warn", "Waiting for you", "Tap to start the picture", "This device starts no picture by itself."];
   if (!now.picture) return ["wait", "Waiting for the picture", "Waiting for the picture", ""];
   if (still > STILL_MS) return ["bad", `Picture has stood still for ${Math.floor(still / 1_000)} s`];
   return ["good", "Live"];
 }
 
-const sentence = (text = "") => (text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "");
+function sentence(text = "") {
+  return text ? `${text[0].toUpperCase()}${text.slice(1)}.` : "";
+}
 
 function renderWheel() {
   const words = {
-    held: ["You drive", "Release the wheel"],
-    free: ["The wheel is free", "Take the wheel"],
+    held: ["You drive", "Release", "Release the wheel"],
+    free: ["The wheel is free", "Take it", "Take the wheel"],
     taken: ["Someone else drives", null],
-  }[now.wheel] ?? ["No wheel yet", null];
+  }[now.wheel] ?? ["", null];
+  $("wheel").hidden = words[0] === "";
   $("wheel").dataset.state = now.wheel ?? "unknown";
   say($("wheel-text"), words[0]);
   $("wheel-button").hidden = words[1] === null;
-  if (words[1]) say($("wheel-button"), words[1]);
+  if (words[1]) {
+    say($("wheel-button"), words[1]);
+    $("wheel-button").setAttribute("aria-label", words[2]);
+  }
 }
 
 function renderDrive() {
-  const latched = driver?.latched ?? false;
-  const state = latched ? "latched" : now.drive;
-  const words = { latched: "Emergency stop", armed: "Driving", parked: "Parked", braking: "Braking" };
+  const stopped = driver?.latched ?? false;
+  const state = stopped ? "latched" : now.drive;
+  const words = { latched: stopped ? "Emergency stop" : "Stopped", armed: "Driving", parked: "Parked", braking: "Braking" };
   $("drive").hidden = !state;
   $("drive").dataset.state = state ?? "unknown";
-  say($("drive-state"), words[state] ?? sentence(state ?? "").replace(/\.$/, ""));
-  say($("drive-cause"), state === "armed" ? "" : now.cause);
-  const clears = latched && now.wheel !== "taken" && Boolean(link?.canSend);
-  $("clear").hidden = !clears;
-  $("stop").classList.toggle("latched", latched);
+  say($("drive-state"), words[state] ?? state ?? "");
+  say($("drive-cause"), state === "armed" ? "" : whyStill());
+  $("clear").hidden = !stopped || now.wheel === "taken" || !link?.canSend;
+}
+
+function whyStill() {
+  if (now.fault) return now.fault;
+  if (now.waits) return "Let go of the controls once";
+  return CAUSES[now.cause] ?? now.cause.replaceAll("_", " ");
 }
 
 function showNotice(title, detail, tone = "wait") {

@@ -7,6 +7,7 @@ use rtc::interceptor::{
 };
 use rtc::peer_connection::configuration::interceptor_registry::configure_twcc_receiver_only;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
+use rtc::rtp_transceiver::rtp_sender::{RTCRtpHeaderExtensionCapability, RtpCodecKind};
 use webrtc::error::Result;
 
 use super::interceptors::{KeyFrameRequestsToApplication, RtxUnwrap};
@@ -19,6 +20,12 @@ const NACK_INTERVAL: Duration = Duration::from_millis(20);
 const NACKS_PER_PACKET: u16 = 10;
 /// Sent packets kept for repair, a power of two: 3 s of 1500 kbit/s. The payloads are shared by all viewers.
 const REPAIR_PACKETS: u16 = 512;
+
+/// How long a viewer may hold a picture back to even out its arrival: twice 12 bits, least and most, in steps of 10 ms.
+/// A driver wants neither.
+pub(super) const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+/// Show each picture as soon as it is whole.
+pub(super) const NO_PLAYOUT_DELAY: [u8; 3] = [0; 3];
 
 /// For the publisher's side: repair what is lost on the way in, and report arrivals to its congestion control.
 pub(super) fn uplink() -> Result<(MediaEngine, Registry)> {
@@ -38,5 +45,8 @@ pub(super) fn downlink() -> Result<(MediaEngine, Registry)> {
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(REPAIR_PACKETS).build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build())
         .with(Slot::from(14_000), KeyFrameRequestsToApplication::default());
-    Ok((media_engine()?, registry))
+    let mut engine = media_engine()?;
+    let extension = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY_URI.to_owned() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    Ok((engine, registry))
 }

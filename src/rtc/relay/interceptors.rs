@@ -1,4 +1,5 @@
-//! Two interceptors of our own: retransmissions unwrapped where loss is judged, and key-frame requests let through to the hub.
+//! Two interceptors of our own: retransmissions unwrapped where loss is judged, and key-frame requests let through to
+//! the hub.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
@@ -9,8 +10,9 @@ use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 
-/// Turns a retransmission (RFC 4588) back into the packet it repairs, before the NACK generator sees it. The library does this only
-/// behind the chain, so its NACK generator never learns of a repair and asks for the packet until it is out of its window.
+/// Turns a retransmission (RFC 4588) back into the packet it repairs, before the NACK generator sees it. The library
+/// does this only behind the chain, so its NACK generator never learns of a repair and asks for the packet until it is
+/// out of its window.
 #[derive(Default)]
 pub(super) struct RtxUnwrap {
     /// By the SSRC of the retransmissions.
@@ -144,3 +146,7 @@ struct Queues {
     read: VecDeque<TaggedPacket>,
     write: VecDeque<TaggedPacket>,
 }
+
+#[cfg(test)]
+#[path = "interceptors_tests.rs"]
+mod tests;

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_local::{TrackLocal, TrackLocalEvent};
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
-use super::{MediaPacket, RelayError};
+use super::{MediaPacket, RelayError, engine};
 
 /// A publisher's track, for receiving.
 pub struct Uplink {
@@ -63,6 +64,8 @@ pub struct Downlink {
     track: Arc<TrackLocalStaticRTP>,
     ssrc: u32,
     payload_type: u8,
+    /// The negotiated id of the playout-delay extension, when the viewer knows it.
+    playout_delay: Option<u8>,
 }
 
 impl std::fmt::Debug for Downlink {
@@ -73,8 +76,8 @@ impl std::fmt::Debug for Downlink {
 }
 
 impl Downlink {
-    pub(super) fn new(track: Arc<TrackLocalStaticRTP>, ssrc: u32, payload_type: u8) -> Self {
-        Self { track, ssrc, payload_type }
+    pub(super) fn new(track: Arc<TrackLocalStaticRTP>, ssrc: u32, payload_type: u8, playout_delay: Option<u8>) -> Self {
+        Self { track, ssrc, payload_type, playout_delay }
     }
 
     /// Sends one packet; waits while the peer connection is behind.
@@ -82,7 +85,7 @@ impl Downlink {
     /// # Errors
     /// [`RelayError::Peer`] when the connection is gone.
     pub async fn send(&self, packet: MediaPacket) -> Result<(), RelayError> {
-        let header = rtp::Header {
+        let mut header = rtp::Header {
             version: 2,
             marker: packet.marker,
             payload_type: self.payload_type,
@@ -91,6 +94,10 @@ impl Downlink {
             ssrc: self.ssrc,
             ..Default::default()
         };
+        if let Some(id) = self.playout_delay {
+            let delay = Bytes::from_static(&engine::NO_PLAYOUT_DELAY);
+            header.set_extension(id, delay).map_err(|error| RelayError::Peer(error.to_string()))?;
+        }
         let packet = rtp::Packet { header, payload: packet.payload };
         self.track.write_rtp(packet).await.map_err(|error| RelayError::Peer(error.to_string()))
     }

@@ -134,7 +134,10 @@ impl ViewerPeer {
         let parameters = self.sender.get_parameters().await.ok()?;
         let mut codecs = parameters.rtp_parameters.codecs.iter();
         let h264 = codecs.find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case("video/H264"))?;
-        Some(Downlink::new(self.track.clone(), self.ssrc, h264.payload_type))
+        let mut extensions = parameters.rtp_parameters.header_extensions.iter();
+        let playout_delay = extensions.find(|extension| extension.uri == engine::PLAYOUT_DELAY_URI);
+        let playout_delay = playout_delay.and_then(|extension| u8::try_from(extension.id).ok());
+        Some(Downlink::new(self.track.clone(), self.ssrc, h264.payload_type, playout_delay))
     }
 }
 
@@ -152,12 +155,14 @@ impl Peer {
             tasks: TaskTracker::new(),
             closed: CancellationToken::new(),
         });
-        // Browsers hide their addresses behind names that only multicast resolves. Our own addresses are in the clear and reachable,
-        // so a browser's checks arrive, and the address they come from is learnt (RFC 8445 §7.3.1.3): nothing to resolve.
+        // Browsers hide their addresses behind names that only multicast resolves. Our own addresses are in the clear
+        // and reachable, so a browser's checks arrive, and the address they come from is learnt (RFC 8445 §7.3.1.3):
+        // nothing to resolve.
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
-            // As DTLS client the library would send its first flight, and SCTP's first chunk, only with its next ICE tick: 200 ms each.
+            // As DTLS client the library would send its first flight, and SCTP's first chunk, only with its next ICE
+            // tick: 200 ms each.
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
             .build();

@@ -88,6 +88,7 @@ fn fault_of(message: &gst::message::Error, error: &gst::glib::Error) -> CameraFa
         (Some(ResourceError::NotFound | ResourceError::OpenRead | ResourceError::OpenReadWrite), ..) => {
             CameraFault::Missing
         }
+        (Some(ResourceError::Read), ..) => CameraFault::Lost,
         (_, Some(StreamError::CodecNotFound | StreamError::TypeNotFound), _) | (.., Some(CoreError::MissingPlugin)) => {
             CameraFault::NoElement
         }

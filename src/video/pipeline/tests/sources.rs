@@ -1,6 +1,5 @@
 //! The `pipeline` source: whatever raw video it gives, the channel gets what its settings say.
 
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use super::*;

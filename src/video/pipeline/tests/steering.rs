@@ -49,29 +49,29 @@ async fn a_peer_that_asks_with_every_frame_gets_a_key_frame_a_window() {
     }
 }
 
-/// The rate of what comes out, in kbit/s on the pipeline's own clock, once it has settled.
+/// The rate of what comes out once it has settled, in kbit/s on the pipeline's own clock.
 async fn output_kbps(running: &mut Running) -> usize {
-    const SETTLE: usize = 30;
-    const MEASURE: usize = 60;
+    const SETTLE: usize = 15;
+    const MEASURE: usize = 30;
     running.take(SETTLE).await;
     let units = running.take(MEASURE).await;
-    let bits = 8 * units[1..].iter().map(|unit| unit.data.len()).sum::<usize>();
-    bits / (units[MEASURE - 1].pts - units[0].pts).as_millis() as usize
+    let bytes: usize = units[1..].iter().map(|unit| unit.data.len()).sum();
+    bytes * 8 / (units[MEASURE - 1].pts - units[0].pts).as_millis() as usize
 }
 
+/// Small and slow enough for a busy machine to drop no frames, with detail enough to use any of these rates.
 async fn assert_bit_rate_follows_the_control(element: &str) {
-    // Detail enough to use any of these rates.
-    let source = "videotestsrc is-live=true pattern=zone-plate kx2=20 ky2=20 kt=3 ! video/x-raw,framerate=30/1";
-    let mut config = with_encoder(element, config(pipeline(source), 320, 240));
-    config.encoder.bitrate = kbps(2_000);
+    let source = "videotestsrc is-live=true pattern=zone-plate kx2=20 ky2=20 kt=3 ! video/x-raw,framerate=15/1";
+    let mut config = with_encoder(element, config(pipeline(source), 160, 120));
+    config.encoder.bitrate = kbps(250);
     let mut running = Running::start(&config);
     let high = output_kbps(&mut running).await;
-    running.pipeline.control().set_bitrate(kbps(400));
+    running.pipeline.control().set_bitrate(kbps(50));
     let low = output_kbps(&mut running).await;
-    running.pipeline.control().set_bitrate(kbps(2_000));
+    running.pipeline.control().set_bitrate(kbps(250));
     let again = output_kbps(&mut running).await;
     assert!(high > 3 * low && again > 3 * low, "{element}: {high}, then {low}, then {again} kbit/s");
-    assert_eq!(running.pipeline.control().stats().bitrate, kbps(2_000));
+    assert_eq!(running.pipeline.control().stats().bitrate, kbps(250));
 }
 
 #[tokio::test]
@@ -96,13 +96,11 @@ async fn a_full_queue_drops_to_the_next_key_frame_and_asks_for_it() {
     tokio::time::timeout(PATIENCE, overflow).await.expect("a queue that nobody drains overflows");
     assert_eq!(control.stats().key_frames, 1, "no key frame is made while there is no room for it");
     let units = running.take(ACCESS_UNIT_CAPACITY + 10).await;
-    let (kept, resumed) = units.split_at(ACCESS_UNIT_CAPACITY);
+    let resumed = &units[ACCESS_UNIT_CAPACITY..];
     assert!(resumed[0].idr, "after the gap a decoder can start");
-    assert!(control.stats().units_dropped >= 5);
-    let numbers: Vec<_> = stamps(&units).iter().map(|stamp| stamp.frame).collect();
-    assert_eq!(numbers.len(), units.len());
-    assert!(rises(numbers.iter().copied()), "{numbers:?}");
-    assert!(numbers[kept.len()] >= numbers[kept.len() - 1] + 5, "the dropped ones are missing: {numbers:?}");
+    assert_eq!(decode::decode(&units).len(), units.len(), "and nothing in between is missed by it");
+    let gap = resumed[0].pts - units[ACCESS_UNIT_CAPACITY - 1].pts;
+    assert!(gap > 5 * Duration::from_millis(33), "the dropped ones are missing: {gap:?}");
 }
 
 #[tokio::test]

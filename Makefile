@@ -1,0 +1,50 @@
+# rtcpub: what a person types. Each target does its own set-up (apt asks for sudo when it must).
+
+.PHONY: demo test build bench deb deb-native deb-arm64 cross cargo-deb clean
+
+## Shows the product working: a picture in a browser, a simulated car driven by keyboard, all on this machine.
+demo: target/release/rtcpub
+	target/release/rtcpub demo
+
+## The release binary. Its debug symbols lie beside it (target/release/rtcpub.dwp).
+build: target/release/rtcpub
+
+.PHONY: target/release/rtcpub
+target/release/rtcpub:
+	.ci/setup build run
+	cargo build --locked --release
+
+## Every test, with the real parts they need: a browser, a TURN server, the lab's kernel devices where it lies beside us.
+test:
+	.ci/setup build run test
+	eval "$$(.ci/lab)" && cargo test --locked
+
+## The README's numbers. On a quiet machine; takes about ten minutes beside the build.
+bench:
+	.ci/setup build run
+	cargo bench --locked --bench publish
+	cargo bench --locked --bench failsafe
+
+arm64 := aarch64-unknown-linux-gnu
+
+## Packages for this machine and for arm64, in target/debian.
+deb: deb-native $(if $(filter-out arm64,$(shell dpkg --print-architecture)),deb-arm64)
+
+deb-native: target/release/rtcpub cargo-deb
+	systemd/deb/generate target/release/rtcpub
+	cargo deb --no-build --no-strip
+
+deb-arm64: cross cargo-deb
+	systemd/deb/generate cross/run target/$(arm64)/release/rtcpub
+	cross/with cargo deb --no-build --no-strip --target $(arm64)
+
+cargo-deb:
+	command -v cargo-deb >/dev/null || cargo install --locked cargo-deb@^3.8
+
+## The aarch64 release binary, without Docker, for what JetPack 5 has (glibc 2.31, GStreamer 1.16) and all later ones.
+cross:
+	cross/with cargo build --locked --release --target $(arm64)
+	cross/symbols target/$(arm64)/release/rtcpub
+
+clean:
+	cargo clean

@@ -1,0 +1,97 @@
+#![expect(clippy::disallowed_methods, reason = "any instant will do")]
+
+use bytes::Bytes;
+use rtc::interceptor::AttributedPacket;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtp;
+use rtc::shared::TransportContext;
+
+use super::*;
+
+const MEDIA: u32 = 1;
+const RTX: u32 = 2;
+
+fn tagged(packet: Packet) -> TaggedPacket {
+    TaggedPacket { now: Instant::now(), transport: TransportContext::default(), message: AttributedPacket::new(packet) }
+}
+
+fn rtp(ssrc: u32, payload_type: u8, sequence_number: u16, payload: &'static [u8]) -> TaggedPacket {
+    let header = rtp::Header {
+        version: 2,
+        ssrc,
+        payload_type,
+        sequence_number,
+        timestamp: 9000,
+        marker: true,
+        ..Default::default()
+    };
+    tagged(Packet::Rtp(rtp::Packet { header, payload: Bytes::from_static(payload) }))
+}
+
+fn unwrap() -> RtxUnwrap {
+    let mut unwrap = RtxUnwrap::default();
+    unwrap.bind_remote_stream(&StreamInfo {
+        ssrc: MEDIA,
+        ssrc_rtx: Some(RTX),
+        payload_type: 96,
+        payload_type_rtx: Some(97),
+        ..Default::default()
+    });
+    unwrap
+}
+
+fn pass(interceptor: &mut RtxUnwrap, packet: TaggedPacket) -> Option<rtp::Packet> {
+    interceptor.handle_read(packet).expect("it never fails");
+    interceptor.poll_read().map(|msg| match msg.message.packet {
+        Packet::Rtp(packet) => packet,
+        other => panic!("not RTP: {other:?}"),
+    })
+}
+
+#[test]
+fn a_retransmission_becomes_the_packet_it_repairs() {
+    // RFC 4588 §4: the original sequence number, then the original payload.
+    let packet = pass(&mut unwrap(), rtp(RTX, 97, 7, &[0x12, 0x34, 0x65, 0x88])).expect("kept");
+    assert_eq!((packet.header.ssrc, packet.header.payload_type), (MEDIA, 96));
+    assert_eq!(packet.header.sequence_number, 0x1234);
+    assert_eq!((packet.header.timestamp, packet.header.marker), (9000, true));
+    assert_eq!(&packet.payload[..], [0x65, 0x88]);
+}
+
+#[test]
+fn a_retransmission_of_nothing_is_dropped() {
+    for payload in [&[][..], &[0x12], &[0x12, 0x34]] {
+        assert_eq!(pass(&mut unwrap(), rtp(RTX, 97, 7, payload)).map(|packet| packet.payload), None, "{payload:?}");
+    }
+}
+
+#[test]
+fn what_is_no_retransmission_passes_as_it_is() {
+    for (ssrc, payload_type) in [(MEDIA, 96), (3, 97), (RTX, 96)] {
+        let packet = pass(&mut unwrap(), rtp(ssrc, payload_type, 7, &[1, 2, 3])).expect("kept");
+        assert_eq!((packet.header.ssrc, packet.header.sequence_number), (ssrc, 7));
+        assert_eq!(&packet.payload[..], [1, 2, 3]);
+    }
+    let mut unbound = unwrap();
+    unbound.unbind_remote_stream(&StreamInfo { ssrc: MEDIA, ..Default::default() });
+    assert_eq!(pass(&mut unbound, rtp(RTX, 97, 7, &[1, 2, 3])).expect("kept").header.ssrc, RTX);
+}
+
+#[test]
+fn only_key_frame_requests_reach_the_application() {
+    let mut filter = KeyFrameRequestsToApplication::default();
+    let mut pass = |packets: Vec<Box<dyn rtc::rtcp::Packet>>| {
+        filter.handle_read(tagged(Packet::Rtcp(packets))).expect("it never fails");
+        filter.poll_read().map(|msg| {
+            let Packet::Rtcp(packets) = &msg.message.packet else { panic!("not RTCP") };
+            let delivered = |attribute: &Attribute| matches!(attribute, Attribute::DeliverToApplication);
+            (packets.len(), msg.message.attributes.iter().any(delivered))
+        })
+    };
+    let report = || Box::new(ReceiverReport::default());
+    let pli = || Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc: MEDIA });
+    let fir = || Box::new(FullIntraRequest { sender_ssrc: 0, media_ssrc: MEDIA, fir: Vec::new() });
+    assert_eq!(pass(vec![report()]), None);
+    assert_eq!(pass(vec![report(), pli()]), Some((1, true)));
+    assert_eq!(pass(vec![fir()]), Some((1, true)));
+}

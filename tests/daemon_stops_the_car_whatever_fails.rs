@@ -1,0 +1,195 @@
+//! The whole daemon on a real kernel I2C bus: link, driver, board and the process itself fail in turn while the car is at
+//! full throttle, and neutral stands in the registers.
+
+#![allow(clippy::disallowed_methods, reason = "the test measures")]
+
+mod common;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::daemon::Exited;
+use common::driver::{Driver, motion};
+use common::lab::{self, BrokenBus};
+use common::outputs::{Change, NEUTRAL, Outputs};
+use common::scene::{BOARD, FORWARD, Scene};
+use rustix::process::Signal;
+
+/// Enough for a daemon, a hub and a viewer.
+const MEMORY: &str = "512M";
+
+/// The deadline, as it comes, and what a busy machine may add to what is seen of it from outside.
+const DEADLINE: Duration = Duration::from_millis(500);
+const SLACK: Duration = Duration::from_secs(1);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_who_falls_silent_has_a_car_at_rest_by_the_deadline() {
+    if !lab::entered_with("a_driver_who_falls_silent_has_a_car_at_rest_by_the_deadline", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    for _ in 0..3 {
+        scene.drive().await;
+        scene.driver.forgets();
+        scene.driver.falls_silent();
+        let silent = Instant::now();
+        let stopped = scene.outputs.reach(NEUTRAL).await;
+        let cause = scene.driver.is_told(&["state", "parked"]).await;
+        println!("{:?} after the last command: {cause}", stopped - silent);
+        assert!(cause.contains("deadline") || cause.contains("stalled"), "{cause}");
+        assert!(stopped - silent < DEADLINE + SLACK, "{:?}", stopped - silent);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_driver_who_leaves_has_stopped_the_car_and_the_next_can_drive() {
+    if !lab::entered_with("a_driver_who_leaves_has_stopped_the_car_and_the_next_can_drive", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    for _ in 0..2 {
+        scene.drive().await;
+        let (left, hub) = (Instant::now(), scene.hub.plain);
+        scene.driver.leaves().await;
+        let stopped = scene.outputs.reach(NEUTRAL).await;
+        println!("{:?} after the driver left", stopped - left);
+        assert!(stopped - left < DEADLINE + SLACK, "{:?}", stopped - left);
+        scene.driver = Driver::sit_down(hub).await;
+    }
+    scene.drive().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_that_is_killed_leaves_a_car_at_rest() {
+    if !lab::entered_with("a_hub_that_is_killed_leaves_a_car_at_rest", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    scene.drive().await;
+    scene.hub.process.signal(Signal::KILL);
+    let killed = Instant::now();
+    let stopped = scene.outputs.reach(NEUTRAL).await;
+    println!("{:?} after the hub was killed", stopped - killed);
+    assert!(stopped - killed < DEADLINE + SLACK, "{:?}", stopped - killed);
+    scene.daemon.process.signal(Signal::TERM);
+    assert_eq!(scene.daemon.process.exited().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_network_that_goes_away_stops_the_car_which_can_be_driven_when_it_is_back() {
+    if !lab::entered_with("a_network_that_goes_away_stops_the_car_which_can_be_driven_when_it_is_back", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    scene.drive().await;
+    network("down");
+    let gone = Instant::now();
+    let stopped = scene.outputs.reach(NEUTRAL).await;
+    println!("{:?} after the network went", stopped - gone);
+    assert!(stopped - gone < DEADLINE + SLACK, "{:?}", stopped - gone);
+    network("up");
+    scene.drive().await;
+}
+
+fn network(state: &str) {
+    let status = Command::new("ip").args(["link", "set", "lo", state]).status().expect("iproute2");
+    assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_board_that_vanishes_latches_the_car_which_can_be_driven_when_it_is_back() {
+    if !lab::entered_with("a_board_that_vanishes_latches_the_car_which_can_be_driven_when_it_is_back", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    for _ in 0..2 {
+        scene.drive().await;
+        scene.driver.forgets();
+        // While somebody has the bus open, it can fail but not go away.
+        drop(scene.outputs);
+        let broken = BrokenBus::of(scene.daemon.process.id());
+        scene.driver.is_told(&["state", "latched", "actuator_fault"]).await;
+        scene.driver.is_told(&["fault", "0x40", "/dev/i2c-0"]).await;
+        lab::remove_bus_soon();
+        drop(broken);
+        lab::bring_bus_back();
+        scene.driver.is_told(&["state", "parked", "actuator_fault"]).await;
+        scene.outputs = Outputs::of_board();
+        assert_eq!(scene.outputs.now(), Some(NEUTRAL), "although the driver still holds the throttle");
+    }
+    scene.drive().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_signal_ends_the_daemon_the_car_is_at_rest() {
+    if !lab::entered_with("whatever_signal_ends_the_daemon_the_car_is_at_rest", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+        scene.drive().await;
+        scene.daemon.process.signal(signal);
+        let Exited { code, .. } = scene.daemon.process.exited().await;
+        assert_eq!(lab::Registers::open().pulses(), NEUTRAL, "{signal:?}");
+        assert_eq!(code, Some(0), "{signal:?}");
+        scene.restart(&[]).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn park_stops_the_car_of_a_daemon_that_was_killed_and_of_one_that_hangs() {
+    if !lab::entered_with("park_stops_the_car_of_a_daemon_that_was_killed_and_of_one_that_hangs", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    for signal in [Signal::KILL, Signal::STOP] {
+        scene.drive().await;
+        scene.daemon.process.signal(signal);
+        scene.driver.falls_silent();
+        tokio::time::sleep(DEADLINE + SLACK).await;
+        assert_eq!(scene.outputs.now(), Some(FORWARD), "nobody stopped it");
+        let parked = scene.file.park(&[BOARD]).await;
+        assert_eq!(scene.outputs.reach(NEUTRAL).await, scene.outputs.reach(NEUTRAL).await);
+        let said = String::from_utf8(parked.stdout).expect("text");
+        assert_eq!((parked.status.code(), said.lines().count()), (Some(0), 1), "{said}");
+        assert!(said.contains("throttle 375, steering 399"), "{said}");
+        if signal == Signal::KILL {
+            scene.restart(&[]).await;
+        }
+    }
+    // Once it goes on it finds that it was stopped, and its car stays where it is.
+    scene.outputs.news();
+    scene.daemon.process.signal(Signal::CONT);
+    scene.driver.is_told(&["state", "parked", "stalled"]).await;
+    assert_eq!(moving(&scene.outputs.news()), [], "nothing moved");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_was_stopped_for_a_while_obeys_nothing_that_was_said_meanwhile() {
+    if !lab::entered_with("a_daemon_that_was_stopped_for_a_while_obeys_nothing_that_was_said_meanwhile", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    scene.drive().await;
+    scene.daemon.process.signal(Signal::STOP);
+    // The driver goes on holding the throttle, at another value: its pulse would show that it was obeyed.
+    scene.driver.holds([motion("forward", 10)]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(scene.outputs.now(), Some(FORWARD), "a stopped process stops nothing");
+    scene.driver.forgets();
+    scene.outputs.news();
+    scene.daemon.process.signal(Signal::CONT);
+    scene.driver.is_told(&["state", "parked", "stalled"]).await;
+    scene.outputs.reach(NEUTRAL).await;
+    // Not even what is said now, for the stick was never let go.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let after = scene.outputs.news();
+    assert_eq!(moving(&after), [], "{after:?}");
+    scene.driver.lets_go();
+    scene.drive().await;
+}
+
+/// Changes to anything but neutral.
+fn moving(changes: &[Change]) -> Vec<Change> {
+    changes.iter().copied().filter(|change| change.pulses != NEUTRAL).collect()
+}

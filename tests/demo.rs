@@ -1,0 +1,102 @@
+//! `rtcpub demo` as a person meets it: the program itself, a browser, a car that obeys.
+
+mod common;
+
+use std::process::Stdio;
+
+use common::chromium::{Chromium, Page};
+use common::{page, within};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+/// The demo, and the address it says to open.
+async fn demo(options: &[&str]) -> (Child, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtcpub"))
+        .args(["demo", "--no-browser", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
+        .args(options)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let address = within("the address", async {
+        while let Some(line) = lines.next_line().await.expect("it is read") {
+            if let Some(address) = line.trim().strip_prefix("Open") {
+                return address.trim().to_owned();
+            }
+        }
+        panic!("the demo ended before it said where to look");
+    })
+    .await;
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    (child, address)
+}
+
+/// Waits until the car's own reading, in the page's log, is this.
+async fn reads(browser: &mut Chromium, page: &Page, name: &str, condition: &str) {
+    let found = format!(
+        "[...document.querySelectorAll('#log tr')].some((row) => row.cells[0].textContent === '{name}' \
+         && ((value) => {condition})(Number(row.cells[1].textContent)))"
+    );
+    browser.wait_for(page, &found).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_shows_a_moving_picture_and_a_car_that_obeys_the_keys() {
+    common::log_to_stderr();
+    let (_demo, address) = demo(&["--width", "640", "--height", "480"]).await;
+    let mut browser = Chromium::start().await;
+    let page = page::open(&mut browser, &address).await;
+    page::shows_moving_pictures(&mut browser, &page, 640, 480).await;
+    page::shows(&mut browser, &page, "wheel-text", "You drive").await;
+    page::shows(&mut browser, &page, "drive-state", "Parked").await;
+    for panel in ["#toggle-stats", "#toggle-log"] {
+        browser.click(&page, panel).await;
+    }
+
+    browser.key_down(&page, "KeyW").await;
+    browser.key_down(&page, "ArrowLeft").await;
+    page::shows(&mut browser, &page, "drive-state", "Driving").await;
+    reads(&mut browser, &page, "drive throttle", "value > 0").await;
+    reads(&mut browser, &page, "drive steering", "value > 0").await;
+    reads(&mut browser, &page, "car speed mps", "value > 0").await;
+    page::keep(&mut browser, &page, "demo-driving").await;
+
+    let mut second = Chromium::start().await;
+    let watching = page::open(&mut second, &address).await;
+    let [_, from_peer, from_connected] = page::time_to_picture(&mut second, &watching).await;
+    println!("second browser: picture {from_peer:.0} ms after asking, {from_connected:.0} ms after connecting");
+    assert!(from_peer < 5000.0, "{from_peer} ms");
+    page::shows(&mut second, &watching, "wheel-text", "Someone else drives").await;
+
+    browser.key_up(&page, "ArrowLeft").await;
+    browser.key_up(&page, "KeyW").await;
+    page::shows(&mut browser, &page, "drive-state", "Parked").await;
+    reads(&mut browser, &page, "drive throttle", "value === 0").await;
+
+    browser.key_down(&page, "Space").await;
+    page::shows(&mut browser, &page, "drive-state", "Emergency stop").await;
+    page::shows(&mut second, &watching, "drive-state", "Emergency stop").await;
+    page::keep(&mut second, &watching, "demo-stopped").await;
+    browser.key_up(&page, "Space").await;
+    browser.click(&page, "#clear").await;
+    page::shows(&mut browser, &page, "drive-state", "Parked").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_tab_parks_the_car() {
+    common::log_to_stderr();
+    let (_demo, address) = demo(&["--width", "320", "--height", "240"]).await;
+    let mut browser = Chromium::start().await;
+    let driving = page::open(&mut browser, &address).await;
+    page::shows(&mut browser, &driving, "wheel-text", "You drive").await;
+    let watching = page::open(&mut browser, &address).await;
+    page::shows(&mut browser, &watching, "wheel-text", "Someone else drives").await;
+    browser.key_down(&driving, "KeyW").await;
+    page::shows(&mut browser, &watching, "drive-state", "Driving").await;
+    browser.close(&driving).await;
+    page::shows(&mut browser, &watching, "drive-state", "Parked").await;
+    page::shows(&mut browser, &watching, "wheel-text", "The wheel is free").await;
+}
