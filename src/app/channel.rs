@@ -113,8 +113,14 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     supervisor.spawn("camera state", tell_camera(camera_state, outlet, tasks_shutdown.clone()));
     let (video, overlay) = (config.video, car.overlay());
     let video = Video::start(Keeper { config: video, overlay, units: sender, control: picture, state: camera });
-    let video_ended = video.ended.clone();
-    supervisor.spawn("video", async move { video_ended.cancelled().await });
+    let (video_ended, asked) = (video.ended.clone(), tasks_shutdown.clone());
+    // The picture itself ends after the peers: here it only must not end before it is told to.
+    supervisor.spawn("video", async move {
+        tokio::select! {
+            () = video_ended.cancelled() => {}
+            () = asked.cancelled() => {}
+        }
+    });
     let drive_ended = car.ended.clone();
     supervisor.spawn("drive", async move { drive_ended.cancelled().await });
     end_in_phases(car, supervisor, video, signals.shutdown, tasks_shutdown).await

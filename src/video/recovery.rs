@@ -14,7 +14,7 @@ use super::error::{CameraFault, VideoError};
 /// How long a camera may take for its first picture, at least: some set their exposure first.
 pub const START_PATIENCE: Duration = Duration::from_secs(5);
 /// A device that is not there is looked for this often: it must be back on the screen within a second of its return.
-pub const MISSING_RETRY: Duration = Duration::from_millis(400);
+pub const MISSING_RETRY: Duration = Duration::from_millis(250);
 /// The second attempt after any other fault comes after this; the first at once, each further one after twice as long …
 pub const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// … up to this.

@@ -54,11 +54,14 @@ pub fn version() -> Option<(u32, u32, u32)> {
     Some((major, minor, micro))
 }
 
+/// An encoder, and why it cannot be used here, when it cannot.
+pub type Usability = (&'static EncoderRow, Result<(), String>);
+
 /// Every encoder of the table, and why it cannot be used here, when it cannot.
 ///
 /// # Errors
 /// When GStreamer cannot be used at all.
-pub fn encoders() -> Result<Vec<(&'static EncoderRow, Result<(), String>)>, VideoError> {
+pub fn encoders() -> Result<Vec<Usability>, VideoError> {
     gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
     Ok(TABLE.iter().map(|row| (row, usable(row))).collect())
 }
