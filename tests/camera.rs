@@ -5,7 +5,9 @@ mod common;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use common::daemon::{CHANNEL, ChannelFile, Daemon, Hub};
 use common::lab;
+use common::viewer::{Setup, Viewer};
 use rtcpub::video::control::VideoControl;
 use rtcpub::video::error::VideoError;
 use rtcpub::video::frame::AccessUnit;
@@ -214,5 +216,33 @@ fn jpeg_pictures_are_decoded() {
         kept.stop().await;
         feeding.kill().expect("it runs");
         feeding.wait().expect("it ends");
+    });
+}
+
+#[test]
+fn a_viewer_keeps_its_one_session_while_the_camera_is_unplugged_five_times() {
+    in_lab("a_viewer_keeps_its_one_session_while_the_camera_is_unplugged_five_times", async {
+        let hub = Hub::start().await;
+        let file = ChannelFile::for_hub(&hub);
+        let camera = ["camera.kind=usb", "camera.width=320", "camera.height=180", "drive.actuator=simulated"];
+        let mut daemon = Daemon::start(&file, &camera);
+        daemon.publishes().await;
+        let mut viewer = Viewer::join_at(hub.plain, CHANNEL, Setup::default()).await;
+        let mut last = viewer.packet().await.header;
+        for _ in 0..5 {
+            plug("unbind");
+            viewer.metric_with(r#"{"video":{"key":"state","value":"lost","cause":"missing"}}"#).await;
+            plug("bind");
+            viewer.metric_with(r#"{"video":{"key":"state","value":"playing"}}"#).await;
+            // What was sent before the loss may still be waiting here.
+            for _ in 0..100 {
+                let next = viewer.packet().await.header;
+                assert_eq!(next.ssrc, last.ssrc, "one track");
+                assert!(next.timestamp.wrapping_sub(last.timestamp) < 1 << 31, "time goes on");
+                last = next;
+            }
+        }
+        let sessions = daemon.process.log().iter().filter(|line| line.text.contains("publishing channel")).count();
+        assert_eq!(sessions, 1, "no new session");
     });
 }
