@@ -1,5 +1,7 @@
 //! The daemon's picture from a real kernel camera, which is unplugged and plugged in again; a viewer's end decodes it.
 
+#![allow(clippy::disallowed_methods, reason = "the test tells how long the camera takes to come back")]
+
 mod common;
 
 use std::fs;
