@@ -18,10 +18,11 @@ use std::sync::Arc;
 use tracing::Level;
 use tracing::level_filters::LevelFilter;
 use tracing_log::AsLog;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+use tracing_subscriber::{Layer, Registry, reload};
 
 use self::journal::Journal;
 use self::lines::{OneLine, Shared, Style};
@@ -29,7 +30,7 @@ use self::recent::Recent;
 use self::stderr::Stderr;
 use crate::secret::Secret;
 
-/// Which events are logged: a level, or a list of tracing's directives (`info,rtcpub::drive=debug`).
+/// Which events are logged: a level, or a list of directives, `target=level`, of which the longest that fits decides (`info,rtcpub::drive=debug`).
 ///
 /// A bare level is that of rtcpub itself. The libraries below it stay at `warn` unless they are named
 /// (`rtc_ice=debug`), for at `info` and below some of them write a line a packet.
@@ -68,17 +69,17 @@ impl LogFilter {
         &self.text
     }
 
-    fn build(&self) -> EnvFilter {
+    fn build(&self) -> Targets {
         self.try_build().expect("the directives were parsed when the filter was made")
     }
 
-    fn try_build(&self) -> Result<EnvFilter, tracing_subscriber::filter::ParseError> {
+    fn try_build(&self) -> Result<Targets, tracing_subscriber::filter::ParseError> {
         let ours = self.text.split(',').rfind(|item| LEVELS.contains(item)).unwrap_or("info");
         let libraries = if matches!(ours, "off" | "error") { ours } else { "warn" };
         // A directive matches by prefix, and the longest wins: `rtcpub` must be named or `rtc=…` would decide about it.
         let named: Vec<_> = self.text.split(',').filter(|item| !LEVELS.contains(item)).collect();
         let directives = [libraries, NOISY, &format!("rtcpub={ours}"), &named.join(",")].join(",");
-        EnvFilter::builder().with_regex(false).parse(directives)
+        directives.trim_end_matches(',').parse()
     }
 }
 
@@ -88,7 +89,7 @@ const NOISY: &str = "rtc_ice=error,rtc_dtls=error";
 /// Steers the logging of the running process.
 #[derive(Clone, Debug)]
 pub struct LogControl {
-    filter: reload::Handle<EnvFilter, Registry>,
+    filter: reload::Handle<Targets, Registry>,
     shared: Arc<Shared>,
 }
 
@@ -181,14 +182,18 @@ where
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
-const DIRECTIVE_FORM: &str =
-    "must be a level, or directives such as \"info,rtcpub::drive=debug\" (tracing's EnvFilter has the grammar)";
+const DIRECTIVE_FORM: &str = "must be a level, or directives such as \"info,rtcpub::drive=debug\"";
+
+/// Whether this names a module: `rtc_ice`, `rtcpub::drive`.
+fn is_path(target: &str) -> bool {
+    !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
+}
 
 /// A bare word that is not a level would be a target with everything switched on: more likely a typing mistake.
 fn check(item: &str) -> Result<(), String> {
-    let (is_directive, level) = match item.rsplit_once('=') {
-        _ if item.ends_with(']') => (true, "trace"),
-        Some((_, level)) => (true, level),
+    let (is_directive, level) = match item.split_once('=') {
+        Some((target, level)) if is_path(target) => (true, level),
+        Some(_) => return Err(DIRECTIVE_FORM.to_owned()),
         None => (false, item),
     };
     if LEVELS.contains(&level) {
