@@ -149,11 +149,31 @@ async fn a_daemon_that_is_told_to_suspend_itself_goes_on_watching_over_the_car()
     scene.outputs.reach(NEUTRAL).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_configuration_of_the_drive_stops_the_car_first() {
+    if !lab::entered_with("a_new_configuration_of_the_drive_stops_the_car_first", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    scene.drive().await;
+    scene.file.append("[drive.limits]\nthrottle_cap = 0.5\n");
+    scene.driver.forgets();
+    scene.daemon.process.signal(Signal::HUP);
+    scene.driver.is_told(&["state", "parked", "reload"]).await;
+    scene.outputs.reach(NEUTRAL).await;
+    scene.driver.lets_go();
+    let half = [Some(419), Some(399)];
+    scene.outputs.are_driven_to(half, &scene.driver, &[motion("forward", 20)]).await;
+}
+
 /// Each place that can be made to panic, and what passes it.
-const PLACES: [(&str, Poke); 9] = [
+const PLACES: [(&str, Poke); 12] = [
     ("publisher", Poke::Nothing),
     ("telemetry", Poke::Nothing),
     ("video", Poke::Nothing),
+    ("reload", Poke::Nothing),
+    ("status", Poke::Nothing),
+    ("metrics", Poke::Nothing),
     ("stream", Poke::Nothing),
     ("picture", Poke::Nothing),
     ("drive", Poke::MaxSpeed),
@@ -183,7 +203,8 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
     let file = ChannelFile::for_hub(&hub);
     let chip = format!("lap_sensor.chip={}", lab::gpio_chip().display());
     let [_, bridge] = file.bridge();
-    let settings = [BOARD, &chip, "lap_sensor.pull=none", "lap_sensor.debounce_ms=0", &bridge];
+    let lap = ["lap_sensor.pull=none", "lap_sensor.debounce_ms=5"];
+    let settings = [BOARD, &chip, lap[0], lap[1], &bridge, "metrics.listen=127.0.0.1:0"];
     for (place, poke) in PLACES {
         let mut daemon = Daemon::start_with(&file, &settings, |command| {
             command.env("RTCPUB_TEST_PANIC", "1");

@@ -116,11 +116,11 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let opened = film(picture.clone(), config.video.clone(), car.overlay(&provocation), sender, tasks.clone());
     spawn.task("video", opened);
     spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
-    answer_questions(&config, &readings, &log, &mut supervisor, &tasks).await;
+    answer_questions(&config, &readings, &log, &mut spawn, &tasks).await;
     if let Some(source) = source {
         let (config, drive) = (config.clone(), car.drive.handle());
         let reload = Reload { source, config, log, picture: picture.clone(), drive, telemetry };
-        supervisor.spawn("reload", reload.run(signals.reload.clone(), tasks.clone()));
+        spawn.task("reload", reload.run(signals.reload.clone(), tasks.clone()));
     }
     end_in_phases(car, supervisor, picture, signals.shutdown).await
 }
@@ -162,7 +162,7 @@ async fn answer_questions(
     config: &Config,
     readings: &Arc<Readings>,
     log: &LogControl,
-    supervisor: &mut Supervisor,
+    spawn: &mut Spawner<'_>,
     shutdown: &CancellationToken,
 ) {
     match StatusSocket::open(&config.status) {
@@ -170,7 +170,7 @@ async fn answer_questions(
             let (readings, recent) = (readings.clone(), log.recent());
             let document =
                 move || Document::new(&readings.snapshot(), &recent.list(), recent.counts(), now()).to_json();
-            supervisor.spawn("status", socket.serve(Arc::new(document), shutdown.clone()));
+            spawn.task("status", socket.serve(Arc::new(document), shutdown.clone()));
         }
         Err(error) => tracing::warn!(%error, "rtcpub status will get no answer"),
     }
@@ -179,7 +179,7 @@ async fn answer_questions(
         Ok(server) => {
             let (readings, recent) = (readings.clone(), log.recent());
             let page = move || exposition(&readings.snapshot(), recent.counts());
-            supervisor.spawn("metrics", server.serve(Arc::new(page), shutdown.clone()));
+            spawn.task("metrics", server.serve(Arc::new(page), shutdown.clone()));
         }
         Err(error) => tracing::error!(error, "no metrics"),
     }

@@ -1,5 +1,6 @@
 //! The program as processes, as its users start it: `rtcpub run` with its channel file, `rtcpub hub`, `rtcpub park`.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -63,6 +64,13 @@ impl ChannelFile {
         Self { folder }
     }
 
+    /// Writes more into it.
+    pub fn append(&self, text: &str) {
+        let path = self.beside(&format!("{CHANNEL}.toml"));
+        let mut file = std::fs::File::options().append(true).open(path).expect("it is there");
+        file.write_all(text.as_bytes()).expect("it is ours");
+    }
+
     /// A path beside it.
     pub fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -80,7 +88,10 @@ impl ChannelFile {
     /// A command on this channel.
     pub fn command(&self, name: &str, settings: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
-        command.args([name, CHANNEL]).env("RTCPUB_CONFIG_DIR", self.folder.path()).stdin(Stdio::null());
+        command.args([name, CHANNEL]).stdin(Stdio::null());
+        for folder in [rtcpub::cli::CONFIG_DIR_VARIABLE, "RUNTIME_DIRECTORY", "STATE_DIRECTORY"] {
+            command.env(folder, self.folder.path());
+        }
         command.args(settings.iter().flat_map(|setting| ["--set", setting])).kill_on_drop(true);
         command
     }
