@@ -167,16 +167,21 @@ async fn a_new_configuration_of_the_drive_stops_the_car_first() {
 }
 
 /// Each place that can be made to panic, and what passes it.
-const PLACES: [(&str, Poke); 12] = [
+const PLACES: [(&str, Poke); 17] = [
     ("publisher", Poke::Nothing),
     ("telemetry", Poke::Nothing),
+    ("camera", Poke::Nothing),
+    ("camera state", Poke::Nothing),
     ("video", Poke::Nothing),
+    ("signs of life", Poke::Nothing),
+    ("service manager", Poke::Nothing),
     ("reload", Poke::Nothing),
     ("status", Poke::Nothing),
     ("metrics", Poke::Nothing),
     ("stream", Poke::Nothing),
     ("picture", Poke::Nothing),
-    ("drive", Poke::MaxSpeed),
+    ("drive", Poke::Nothing),
+    ("drive thread", Poke::MaxSpeed),
     ("key frame", Poke::SecondViewer),
     ("bridge", Poke::Program),
     ("lap sensor", Poke::Lap),

@@ -75,7 +75,7 @@ async fn sighup_applies_what_it_can_names_the_rest_and_refuses_a_broken_file() {
     let hub = TestHub::start().await;
     let file = format!("{}{SMALL}", server(&hub));
     let daemon = Daemon::start(&file, &[]);
-    let mut seen = daemon.logs("encoding", 0).await;
+    let mut seen = daemon.logs(" encoding ", 0).await;
     seen = seen.max(daemon.logs("publishing", 0).await);
     assert_eq!(daemon.status().await.video.expect("it encodes").bitrate_kbps, 800);
 
@@ -212,4 +212,39 @@ async fn no_line_of_a_whole_run_at_trace_holds_a_secret() {
             assert!(found.is_none(), "{found:?} in {line}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_service_manager_hears_of_the_start_the_state_and_the_end_and_is_kept_awake() {
+    let hub = TestHub::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("notify");
+    let manager = tokio::net::UnixDatagram::bind(&path).expect("a socket");
+    let variables = [("NOTIFY_SOCKET", path.to_str().expect("text")), ("WATCHDOG_USEC", "800000")];
+    let file = format!("{}{SMALL}", server(&hub));
+    let daemon = Daemon::start_with(&file, &[], &variables);
+    let mut heard = Vec::new();
+    let mut hears = async |what: &str| loop {
+        let mut datagram = [0; 4096];
+        let length = within(what, manager.recv(&mut datagram)).await.expect("a datagram");
+        let message = String::from_utf8_lossy(&datagram[..length]).into_owned();
+        heard.push(message.clone());
+        if message.contains(what) {
+            return heard.clone();
+        }
+    };
+    let before = hears("READY=1").await;
+    assert!(!before.iter().any(|message| message.contains("WATCHDOG")), "{before:?}");
+    hears("STATUS=publishing; camera playing").await;
+    for _ in 0..5 {
+        hears("WATCHDOG=1").await;
+    }
+    daemon.signal(Signal::HUP);
+    hears("RELOADING=1").await;
+    hears("READY=1").await;
+    daemon.signal(Signal::TERM);
+    hears("STOPPING=1").await;
+    let (code, lines) = daemon.ended().await;
+    assert_eq!(code, Some(0), "{lines:#?}");
+    hub.stop().await;
 }

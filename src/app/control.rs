@@ -55,7 +55,7 @@ pub(super) struct DriveEvents {
 impl DriveEvents {
     pub(super) fn take(&mut self, event: &DriveEvent) {
         if let DriveEvent::MaxSpeed(_) = event {
-            self.provocation.at("drive");
+            self.provocation.at("drive thread");
         }
         if let (DriveEvent::State(state), Some(bridge)) = (event, &self.bridge) {
             bridge.gate(*state);

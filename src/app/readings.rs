@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::Picture;
 use crate::drive::DriveHandle;
 use crate::drive::simulated::SimulatedCar;
 use crate::rtc::publisher::PublishStatus;
@@ -19,7 +18,8 @@ use crate::telemetry::probe::{self, HostProbe};
 use crate::telemetry::report;
 use crate::telemetry::settings::{TelemetryConfig, Topic};
 use crate::telemetry::snapshot::{FrameRates, LinkReading, Snapshot};
-use crate::video::control::VideoStats;
+use crate::video::control::{VideoControl, VideoStats};
+use crate::video::recovery::CameraState;
 
 /// How often what moves is looked at.
 const MOTION_PERIOD: Duration = Duration::from_millis(100);
@@ -30,7 +30,8 @@ pub(super) struct Readings {
     pub(super) started: Instant,
     pub(super) drive: DriveHandle,
     pub(super) car: Option<SimulatedCar>,
-    pub(super) picture: Arc<Picture>,
+    pub(super) picture: VideoControl,
+    pub(super) camera: watch::Receiver<CameraState>,
     pub(super) outlet: Outlet,
     pub(super) publish: watch::Receiver<PublishStatus>,
     pub(super) counters: Arc<PublishCounters>,
@@ -47,7 +48,8 @@ impl Readings {
             channel: self.channel.clone(),
             link: self.link(&publish),
             publish,
-            video: self.picture.stats().map(|stats| (stats, *lock(&self.frame_rates))),
+            camera: self.camera.borrow().clone(),
+            video: self.encoding().map(|stats| (stats, *lock(&self.frame_rates))),
             drive_age: now.saturating_duration_since(drive.ticked),
             drive,
             host: lock(&self.host).read(now),
@@ -87,13 +89,16 @@ impl Readings {
     fn round(&self, settings: &TelemetryConfig, now: Instant) -> Vec<String> {
         let drive = self.drive.snapshot();
         // Viewers come at any time: what only changes are told of elsewhere is repeated for them.
-        let mut messages =
-            vec![report::drive_state(drive.state), report::metric("speed", "maxSpeed", drive.max_speed.ticks())];
+        let mut messages = vec![
+            report::drive_state(drive.state),
+            report::metric("speed", "maxSpeed", drive.max_speed.ticks()),
+            report::video_state(&self.camera.borrow()),
+        ];
         for topic in &settings.topics {
             messages.extend(match topic {
                 Topic::Drive => self.car.as_ref().map(|car| report::simulated(&car.state())).unwrap_or_default(),
                 Topic::Video => {
-                    let stats = self.picture.stats();
+                    let stats = self.encoding();
                     stats.map(|stats| report::video(&stats, *lock(&self.frame_rates))).unwrap_or_default()
                 }
                 Topic::Host => report::host(&lock(&self.host).read(now)),
@@ -105,11 +110,16 @@ impl Readings {
     }
 
     fn count_frames(&self, counted: &mut Option<(VideoStats, Instant)>, now: Instant) {
-        let Some(stats) = self.picture.stats() else { return };
+        let stats = self.picture.stats();
         if let Some((before, since)) = counted.replace((stats, now)) {
             let rates = FrameRates::between(&before, &stats, now.saturating_duration_since(since));
             *lock(&self.frame_rates) = rates.unwrap_or_default();
         }
+    }
+
+    /// `None` before the first encoder runs.
+    fn encoding(&self) -> Option<VideoStats> {
+        Some(self.picture.stats()).filter(|stats| !stats.encoder.is_empty())
     }
 
     fn link(&self, publish: &PublishStatus) -> LinkReading {

@@ -7,11 +7,13 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::channel::{Picture, protect};
+use super::answers::protect;
 use crate::config::{self, Config, Effective, Loaded, Problems, Setting};
 use crate::drive::DriveHandle;
 use crate::logging::LogControl;
+use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
+use crate::video::control::VideoControl;
 
 /// Where the configuration came from, and comes from again.
 #[derive(Clone, Debug)]
@@ -27,9 +29,10 @@ pub(super) struct Reload {
     pub(super) source: Source,
     pub(super) config: Config,
     pub(super) log: LogControl,
-    pub(super) picture: Arc<Picture>,
+    pub(super) picture: VideoControl,
     pub(super) drive: DriveHandle,
     pub(super) telemetry: watch::Sender<TelemetryConfig>,
+    pub(super) service_manager: Arc<Notifier>,
 }
 
 impl Reload {
@@ -40,6 +43,7 @@ impl Reload {
                 () = shutdown.cancelled() => return,
                 () = asked.notified() => {}
             }
+            self.service_manager.reloading();
             let Source { file, settings, .. } = self.source.clone();
             let read = tokio::task::spawn_blocking(move || config::load(Some(&file), settings)).await;
             match read {
@@ -48,6 +52,7 @@ impl Reload {
                 // The process-wide hook has answered this panic by ending the process.
                 Err(_) => return,
             }
+            self.service_manager.ready();
         }
     }
 

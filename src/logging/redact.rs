@@ -154,9 +154,9 @@ fn assigned(text: &str, name_end: usize, bare: bool) -> Option<Span> {
     match opened {
         _ if value.starts_with(REDACTED) => None,
         Some(value) => Some(run(text, start(value), |c| matches!(c, '"' | '\\'))),
-        None if equals || bare => {
-            Some(run(text, start(value), |c| c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"')))
-        }
+        None if equals || bare => Some(run(text, start(value), |c| {
+            c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"' | '\\')
+        })),
         // "ice.credential: must be …" is a sentence.
         None => None,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
@@ -21,6 +22,9 @@ use super::settings::RtcConfig;
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::socket::{self, ConnectError, Socket, SocketEvent, SocketSender, SocketTask};
 use crate::video::units::AccessUnitReceiver;
+
+/// The session's loop turns at least this often, for those who watch over it.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 /// What the publisher is joined to.
 pub struct Edges {
@@ -64,7 +68,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         mailbox.clone(),
         edges.counters.clone(),
     ));
-    tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters));
+    tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters.clone()));
     let setup = PeerSetup {
         ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions)),
         local_addresses: LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces),
@@ -74,6 +78,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         on_key_frame_request: edges.on_key_frame_request,
     };
     let publisher = Publisher {
+        counters: edges.counters,
         session: Session::new(&signal, rand::random()),
         reporter: Reporter::new(signal.channel.clone(), edges.status),
         signal: Arc::new(signal),
@@ -91,6 +96,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
 
 // Ten fields and more: it is the one place where the session's world is joined, and each is a different thing.
 struct Publisher {
+    counters: Arc<PublishCounters>,
     session: Session,
     reporter: Reporter,
     signal: Arc<SignalConfig>,
@@ -123,6 +129,7 @@ impl Publisher {
     async fn run(mut self, shutdown: CancellationToken) {
         self.tell(Input::Start);
         loop {
+            self.counters.turns.fetch_add(1, Relaxed);
             let timeout = self.session.poll_timeout();
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -136,6 +143,8 @@ impl Publisher {
                 Some(done) = self.work.join_next() => if let Ok(done) = done {
                     self.done(done);
                 },
+                // Whoever watches this loop sees it turn.
+                () = tokio::time::sleep(LONGEST_TURN) => {}
                 () = sleep_until(timeout) => {
                     let actions = self.session.handle_timeout(now());
                     self.carry_out(actions);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::logging::recent::Noted;
 use crate::telemetry::snapshot::Snapshot;
+use crate::video::recovery::CameraState;
 
 /// The longest document there can be, in bytes.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -23,7 +24,9 @@ pub struct Document {
     pub process: Process,
     /// The session with the server.
     pub session: Session,
-    /// Camera and encoder; none before they run.
+    /// The camera.
+    pub camera: Camera,
+    /// The encoder; none before one has run.
     pub video: Option<Video>,
     /// The car.
     pub drive: Drive,
@@ -67,7 +70,18 @@ pub struct Session {
     pub metrics_dropped: u64,
 }
 
-/// Camera and encoder.
+/// The camera.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Camera {
+    /// `starting`, `playing` or `lost`.
+    pub state: String,
+    /// Why it is lost.
+    pub cause: Option<String>,
+    /// In a sentence.
+    pub message: Option<String>,
+}
+
+/// The encoder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Video {
     /// GStreamer's name for the encoder.
@@ -166,6 +180,7 @@ impl Document {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: process(snapshot),
             session: session(snapshot),
+            camera: camera(snapshot),
             video: video(snapshot),
             drive: drive(snapshot),
             host: host(snapshot),
@@ -209,6 +224,15 @@ fn session(snapshot: &Snapshot) -> Session {
         packets: snapshot.link.packets,
         metrics_dropped: snapshot.link.metrics_dropped,
     }
+}
+
+fn camera(snapshot: &Snapshot) -> Camera {
+    let message = match &snapshot.camera {
+        CameraState::Lost { message, .. } => Some(message.clone()),
+        CameraState::Starting | CameraState::Playing => None,
+    };
+    let cause = snapshot.camera.cause().map(|cause| cause.name().to_owned());
+    Camera { state: snapshot.camera.name().to_owned(), cause, message }
 }
 
 fn video(snapshot: &Snapshot) -> Option<Video> {

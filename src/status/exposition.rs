@@ -45,6 +45,11 @@ fn session(page: &mut Page<'_>, snapshot: &Snapshot) {
 }
 
 fn video(page: &mut Page<'_>, snapshot: &Snapshot) {
+    page.metric("rtcpub_camera_state", Type::Gauge, "The camera: 1 for that state, 0 for the others.", |metric| {
+        for state in ["starting", "playing", "lost"] {
+            metric.labelled(&[("state", state)], truth(snapshot.camera.name() == state));
+        }
+    });
     let Some((stats, _)) = snapshot.video else { return };
     page.metric("rtcpub_video_info", Type::Gauge, "The encoder in use; always 1.", |metric| {
         metric.labelled(&[("encoder", stats.encoder)], 1.0);

@@ -43,9 +43,13 @@ fn session(document: &Document) -> String {
 }
 
 fn picture(document: &Document) -> String {
-    let Some(video) = &document.video else { return "not yet".to_owned() };
+    let camera = &document.camera;
+    let cause =
+        camera.message.as_ref().or(camera.cause.as_ref()).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    let camera = format!("camera {}{cause}", camera.state);
+    let Some(video) = &document.video else { return camera };
     format!(
-        "{} at {} kbit/s, {:.1} frames/s in, {:.1} out, {} dropped, {} key frames",
+        "{camera}; {} at {} kbit/s, {:.1} frames/s in, {:.1} out, {} dropped, {} key frames",
         video.encoder, video.bitrate_kbps, video.fps_in, video.fps_out, video.dropped, video.key_frames
     )
 }

@@ -26,6 +26,7 @@ use crate::rtc::publisher::PublishStatus;
 use crate::telemetry::host::HostReading;
 use crate::telemetry::snapshot::{FrameRates, LinkReading, ProcessReading, Snapshot};
 use crate::video::control::VideoStats;
+use crate::video::recovery::CameraState;
 use crate::video::settings::Bitrate;
 
 #[expect(clippy::disallowed_methods, reason = "any instant will do")]
@@ -44,6 +45,7 @@ fn snapshot() -> Snapshot {
             last_trouble: Some("the socket was lost\u{1b}[2J".to_owned()),
         },
         link: LinkReading { publishing: true, sessions: 3, packets: 9_000, access_units: 300, metrics_dropped: 1 },
+        camera: CameraState::Playing,
         video: Some((
             VideoStats {
                 encoder: "x264enc",
@@ -96,9 +98,13 @@ fn the_document_reads_back_and_fits_one_screen() {
     let read: Document = serde_json::from_str(&json).expect("its own form");
     assert_eq!(read.to_json(), json);
     let screen = screen::screen(&document());
-    for part in
-        ["up 1h", "publishing; 3 sessions", "x264enc at 800 kbit/s, 30.0 frames/s in", "parked (deadline)", "48 °C"]
-    {
+    for part in [
+        "up 1h",
+        "publishing; 3 sessions",
+        "camera playing; x264enc at 800 kbit/s, 30.0 frames/s in",
+        "parked (deadline)",
+        "48 °C",
+    ] {
         assert!(screen.contains(part), "{part}\n{screen}");
     }
     assert!(screen.contains("1m ago  warn  no session (2 times)"), "{screen}");

@@ -3,8 +3,9 @@
 //!
 //! Ours beside the reference's messages: topic `drive` with the keys `state` (`parked`, `armed`, `braking`, `latched`,
 //! and a `cause` beside the value), `throttle` and `steering` (−1 … 1), `pulse_throttle` and `pulse_steering` (ticks),
-//! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topics `video`, `host`, `process` and `link` as
-//! their functions say.
+//! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topic `video` with `state` (`starting`,
+//! `playing`, `lost`, and a `cause` beside the value: [`LossCause`](crate::video::recovery::LossCause)); more of `video`,
+//! and the topics `host`, `process` and `link`, as their functions say.
 
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ use crate::drive::event::{DriveEvent, DriveSnapshot};
 use crate::drive::gate::State;
 use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
+use crate::video::recovery::CameraState;
 
 /// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
 pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
@@ -73,6 +75,12 @@ pub fn video(now: &VideoStats, rates: FrameRates) -> Vec<String> {
         metric("video", "dropped", now.frames_dropped + now.units_dropped),
         metric("video", "key_frames", now.key_frames),
     ]
+}
+
+/// How the picture is doing: `starting`, `playing` or `lost`, then with its cause.
+pub fn video_state(state: &CameraState) -> String {
+    let cause = state.cause().map(|cause| cause.name());
+    write("video", &Body { key: "state", value: state.name(), cause })
 }
 
 /// The simulated car: `speed_mps`, `heading_deg`.
@@ -144,6 +152,7 @@ mod tests {
     use super::*;
     use crate::drive::gate::StopCause;
     use crate::drive::settings::Pulse;
+    use crate::video::recovery::LossCause;
 
     #[test]
     fn messages_have_the_references_form() {
@@ -160,6 +169,17 @@ mod tests {
             drive_state(State::Parked { cause: StopCause::Deadline }),
             r#"{"drive":{"key":"state","value":"parked","cause":"deadline"}}"#
         );
+    }
+
+    #[test]
+    fn a_lost_camera_is_told_with_its_cause() {
+        assert_eq!(video_state(&CameraState::Playing), r#"{"video":{"key":"state","value":"playing"}}"#);
+        let lost = CameraState::Lost {
+            cause: LossCause::Missing,
+            message: "camera.device: gone".into(),
+            since: std::time::SystemTime::UNIX_EPOCH,
+        };
+        assert_eq!(video_state(&lost), r#"{"video":{"key":"state","value":"lost","cause":"missing"}}"#);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::host::HostReading;
 use crate::drive::event::DriveSnapshot;
 use crate::rtc::publisher::PublishStatus;
 use crate::video::control::VideoStats;
+use crate::video::recovery::CameraState;
 
 /// The daemon at one moment.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,7 +17,9 @@ pub struct Snapshot {
     pub publish: PublishStatus,
     /// What went over it.
     pub link: LinkReading,
-    /// Camera and encoder, once they run.
+    /// How the picture is doing.
+    pub camera: CameraState,
+    /// The encoder, once one has run.
     pub video: Option<(VideoStats, FrameRates)>,
     /// The car.
     pub drive: DriveSnapshot,

@@ -5,12 +5,16 @@
 pub mod settings;
 
 pub mod camera;
+pub mod devices;
 pub mod encoder;
+pub mod modes;
 pub mod overlay;
 pub mod pipeline;
 
 pub mod control;
+pub mod keeper;
 pub mod key_frames;
+pub mod recovery;
 
 pub mod frame;
 pub mod h264;

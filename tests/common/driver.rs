@@ -135,7 +135,7 @@ impl Hands {
                 // A change is said at once, as a key that goes down is.
                 Ok(()) = self.holds.changed() => self.repeat().await,
                 Some(message) = self.says.recv() => self.say(&message).await,
-                Some(event) = self.viewer.peer.events.recv() => self.sees(event),
+                Some(event) = self.viewer.peer.event() => self.sees(event),
                 Some(event) = poll(self.track.clone()) => if let TrackRemoteEvent::OnRtpPacket(_) = event {
                     self.packets.send_modify(|packets| *packets += 1);
                 },

@@ -1,6 +1,6 @@
 //! A WebRTC peer of the `webrtc` crate, as a test's publisher or viewer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use rtc::ice::mdns::MulticastDnsMode;
@@ -94,7 +94,9 @@ pub enum Trickle {
 pub struct Peer {
     pub connection: Arc<dyn PeerConnection>,
     handler: Arc<Handler>,
-    pub events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Event>,
+    /// Messages that came while the channels were waited for.
+    early: VecDeque<Event>,
     /// The track, when it came while something else was waited for.
     pub track: Option<Arc<dyn TrackRemote>>,
 }
@@ -147,7 +149,7 @@ impl Peer {
             .build()
             .await
             .expect("a peer");
-        Self { connection: Arc::new(connection), handler, events, track: None }
+        Self { connection: Arc::new(connection), handler, events, early: VecDeque::new(), track: None }
     }
 
     pub async fn open_channel(&self, label: &str) -> Arc<dyn DataChannel> {
@@ -206,6 +208,19 @@ impl Peer {
         within("the end of the connection", state.wait_for(over)).await.expect("it goes on");
     }
 
+    /// What happens next, in its order; none when the peer is gone. Nothing is lost when this is dropped.
+    pub async fn event(&mut self) -> Option<Event> {
+        match self.early.pop_front() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
+    }
+
+    /// What has happened already, if anything.
+    pub fn event_so_far(&mut self) -> Option<Event> {
+        self.early.pop_front().or_else(|| self.events.try_recv().ok())
+    }
+
     /// Waits until these channels are open, opened by whichever end.
     pub async fn channels<const N: usize>(&mut self, labels: [&str; N]) -> [Arc<dyn DataChannel>; N] {
         let mut open = HashMap::new();
@@ -213,7 +228,7 @@ impl Peer {
             match within("the data channels", self.events.recv()).await.expect("the peer lives") {
                 Event::ChannelOpen(channel, label) => drop(open.insert(label, channel)),
                 Event::Track(track) => self.track = Some(track),
-                Event::Message { .. } => {}
+                message @ Event::Message { .. } => self.early.push_back(message),
             }
         }
         labels.map(|label| open.remove(label).expect("it is there"))

@@ -40,6 +40,11 @@ pub fn server(hub: &TestHub) -> String {
 impl Daemon {
     /// Runs the channel with this file.
     pub fn start(file: &str, arguments: &[&str]) -> Self {
+        Self::start_with(file, arguments, &[])
+    }
+
+    /// As [`Daemon::start`], with these environment variables.
+    pub fn start_with(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let config = folder.path().join(format!("{CHANNEL}.toml"));
         write_private(&config, file);
@@ -51,6 +56,7 @@ impl Daemon {
             .env("RUNTIME_DIRECTORY", folder.path())
             .env("STATE_DIRECTORY", folder.path())
             .env_remove("RUST_LOG")
+            .envs(environment.iter().copied())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
@@ -111,8 +117,13 @@ impl Daemon {
     }
 
     /// Ends it by SIGTERM; returns its exit code and all it has logged.
-    pub async fn stop(mut self) -> (Option<i32>, Vec<String>) {
+    pub async fn stop(self) -> (Option<i32>, Vec<String>) {
         self.signal(Signal::TERM);
+        self.ended().await
+    }
+
+    /// Waits for its end; returns its exit code and all it has logged.
+    pub async fn ended(mut self) -> (Option<i32>, Vec<String>) {
         let status = within("the end", self.child.wait()).await.expect("it is ours");
         within("the end of the log", self.reading).await.expect("no panic");
         let lines = self.log.lines.lock().expect("no panic").clone();

@@ -112,7 +112,7 @@ impl Viewer {
 
     async fn track(&mut self) -> Arc<dyn TrackRemote> {
         while self.peer.track.is_none() {
-            if let Event::Track(track) = within("the track", self.peer.events.recv()).await.expect("the peer lives") {
+            if let Event::Track(track) = within("the track", self.peer.event()).await.expect("the peer lives") {
                 self.peer.track = Some(track);
             }
         }
@@ -131,7 +131,7 @@ impl Viewer {
     /// The next message on `metric`, and whether it came on a channel that this end opened.
     pub async fn next_metric(&mut self) -> (String, bool) {
         loop {
-            match within("a metric message", self.peer.events.recv()).await.expect("the peer lives") {
+            match within("a metric message", self.peer.event()).await.expect("the peer lives") {
                 Event::Message { label, text, ours } if label == "metric" => return (text, ours),
                 Event::Track(track) => self.peer.track = Some(track),
                 _ => {}

@@ -93,7 +93,7 @@ async fn a_file_plays_at_its_own_speed_and_then_ends() {
 
     let source = format!("filesrc location={} ! decodebin", file.display());
     #[expect(clippy::disallowed_methods, reason = "playing at the right speed is a claim about real time")]
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let mut running = Running::start(&config(pipeline(&source), 320, 240));
     let units = running.rest().await;
     assert_eq!(running.last_state().await, PipelineState::Ended);
@@ -108,7 +108,8 @@ async fn only_what_is_not_live_is_held_back_until_it_is_due() {
     for (source, paced) in [("videotestsrc is-live=true", false), ("videotestsrc", true)] {
         let mut running = Running::start(&config(pipeline(source), 320, 240));
         running.take(3).await;
-        let pace = running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name(camera::PACE_NAME));
+        let pace =
+            running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name(crate::video::camera::PACE_NAME));
         assert_eq!(pace.expect("it is there").property::<bool>("sync"), paced, "{source}");
     }
 }
