@@ -129,7 +129,9 @@ async fn whatever_signal_ends_the_daemon_the_car_is_at_rest() {
     for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         scene.drive().await;
         scene.daemon.process.signal(signal);
+        let asked = Instant::now();
         let Exited { code, .. } = scene.daemon.process.exited().await;
+        println!("{signal:?}: neutral after {:?}", scene.outputs.reach(NEUTRAL).await - asked);
         assert_eq!(lab::Registers::open().pulses(), NEUTRAL, "{signal:?}");
         assert_eq!(code, Some(0), "{signal:?}");
         scene.restart(&[]).await;
@@ -219,6 +221,7 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         let mut outputs = Outputs::of_board();
         outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
 
+        let asked = Instant::now();
         driver.says(&format!(r#"{{"panic":{{"key":"{place}","value":1}}}}"#)).await;
         daemon.process.says("a panic is asked for").await;
         match poke {
@@ -237,7 +240,9 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         assert_eq!(exited.code, Some(70), "{place}\n{}", exited.text());
         let panic = exited.said(&format!("provoked in {place}"));
         let neutral = outputs.reach(NEUTRAL).await;
-        println!("{place}: neutral {:?} after, {:?} before it was told", neutral - panic.at, panic.at - neutral);
+        let milliseconds = |at: Instant| at.saturating_duration_since(asked).as_secs_f64() * 1e3;
+        let (neutral, told) = (milliseconds(neutral), milliseconds(panic.at));
+        println!("{place}: asked for, neutral after {neutral:.1} ms, told after {told:.1} ms");
     }
 }
 
