@@ -87,6 +87,7 @@ async fn a_network_that_goes_away_stops_the_car_which_can_be_driven_when_it_is_b
     let stopped = scene.outputs.reach(NEUTRAL).await;
     println!("{:?} after the network went", stopped - gone);
     assert!(stopped - gone < DEADLINE + SLACK, "{:?}", stopped - gone);
+    scene.daemon.process.says("drive parked cause=\"ice_lost\"").await;
     network("up");
     scene.drive().await;
 }
