@@ -23,7 +23,7 @@ test:
 bench:
 	.ci/setup build run
 	cargo bench --locked --bench publish
-	cargo bench --locked --bench failsafe
+	cargo bench --locked --bench safety
 
 arm64 := aarch64-unknown-linux-gnu
 

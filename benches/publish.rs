@@ -7,6 +7,10 @@
 
 #[path = "publish/decode.rs"]
 mod decode;
+#[path = "publish/figures.rs"]
+mod figures;
+#[path = "publish/link.rs"]
+mod link;
 #[path = "publish/process.rs"]
 mod process;
 #[path = "publish/server.rs"]
@@ -17,8 +21,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use decode::{Coded, Depacketizer};
+use figures::{median, ms, percentile, row};
+use link::{Link, connect};
 use process::Daemon;
-use rtcpub::rtc::relay::{Channel, Event, PublisherPeer, State, Uplink};
+use rtcpub::rtc::relay::{Event, PublisherPeer};
 use rtcpub::video::overlay::{OverlaySource, OverlayState};
 use rtcpub::video::pipeline::Pipeline;
 use rtcpub::video::settings::{
@@ -150,41 +156,6 @@ impl Session {
     }
 }
 
-struct Link {
-    track: Arc<Uplink>,
-    stream: Channel,
-    /// Since the connection was made, in milliseconds.
-    first_packet: f64,
-}
-
-async fn connect(peer: &mut PublisherPeer) -> Link {
-    let (mut track, mut stream, mut connected) = (None, None, None);
-    // The channels open later than the picture comes.
-    let mut first_packet = None;
-    loop {
-        match peer.inbox.next().await {
-            Event::State(State::Connected) => connected = connected.or(Some(Instant::now())),
-            Event::State(State::Gone) => panic!("the publisher went away"),
-            Event::Track(uplink) => {
-                let uplink = Arc::new(uplink);
-                let received = Arc::clone(&uplink);
-                first_packet = Some(tokio::spawn(async move { received.receive().await.map(|_| Instant::now()) }));
-                track = Some(uplink);
-            }
-            Event::ChannelOpen(channel) if channel.label() == "stream" => stream = Some(channel),
-            _ => {}
-        }
-        if let (Some(track), Some(stream), Some(connected)) = (&track, &stream, connected) {
-            let first_packet = first_packet.expect("it comes with the track").await.unwrap().unwrap();
-            return Link {
-                track: Arc::clone(track),
-                stream: Channel::clone(stream),
-                first_packet: ms(first_packet - connected),
-            };
-        }
-    }
-}
-
 /// CPU of every thread that neither captures nor encodes.
 async fn cpu(case: &Case, daemon: &Daemon, link: &Link) {
     let mut windows = Vec::new();
@@ -276,24 +247,6 @@ async fn echo(peer: &mut PublisherPeer, link: &mut Link) {
         &format!("{p99:.2} ms (p50 {p50:.2}, max {max:.2})"),
         "≤ 1.0 ms",
     );
-}
-
-fn row(figure: &str, measured: &str, goal: &str) {
-    println!("| {figure} | {measured} | {goal} |");
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    percentile(values, 50.0)
-}
-
-fn percentile(values: &mut [f64], rank: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let last = values.len().saturating_sub(1);
-    values[((last as f64) * rank / 100.0).round() as usize]
-}
-
-fn ms(time: Duration) -> f64 {
-    time.as_secs_f64() * 1000.0
 }
 
 fn wall_clock() -> Duration {

@@ -8,10 +8,15 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use common::car::{self, Car};
+use common::daemon::{ChannelFile, Daemon, Hub};
+use common::driver::{Driver, motion};
+use common::within;
 use rtcpub::drive::bridge::{Bridge, BridgeRequest};
 use rtcpub::drive::gate::State;
 use rtcpub::drive::settings::BridgeConfig;
+use rustix::process::Signal;
 use tempfile::TempDir;
+use tokio::io::AsyncBufReadExt;
 
 struct Scene {
     bridge: Option<Bridge>,
@@ -78,6 +83,40 @@ impl Drop for Scene {
         let _ = self.client.kill();
         let _ = self.client.wait();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_the_whole_daemon_the_example_client_is_driven_and_is_heard() {
+    let hub = Hub::start().await;
+    let file = ChannelFile::for_hub(&hub);
+    let [actuator, socket] = file.bridge();
+    let mut daemon = Daemon::start(&file, &[&actuator, &socket, "drive.neutral_first=false"]);
+    daemon.publishes().await;
+    let mut driver = Driver::sit_down(hub.plain).await;
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/config/bridge-client.py");
+    let mut client = tokio::process::Command::new("python3");
+    let client = client.arg(script).arg(file.bridge_socket()).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut client = client.spawn().expect("python3 is installed");
+    let mut said = tokio::io::BufReader::new(client.stdout.take().expect("it is piped")).lines();
+    driver.is_told(&["client", "started"]).await;
+
+    let mut waiting = vec!["{'stream': {'motion': {'key': 'forward', 'value': 10}}}", "'state': 'armed'", "move +0.50"];
+    driver.holds([motion("forward", 10)]);
+    let obeys = async {
+        while !waiting.is_empty() {
+            let line = said.next_line().await.expect("text").expect("the client goes on");
+            waiting.retain(|part| !line.contains(part));
+        }
+    };
+    within("obedience", obeys).await;
+    driver.falls_silent();
+    let stops = async {
+        while !said.next_line().await.expect("text").expect("the client goes on").contains("'state': 'parked'") {}
+    };
+    within("the stop", stops).await;
+    daemon.process.signal(Signal::TERM);
+    assert_eq!(daemon.process.exited().await.code, Some(0));
+    assert!(within("the client's end", client.wait()).await.expect("it is ours").success());
 }
 
 #[test]

@@ -87,6 +87,7 @@ async fn a_network_that_goes_away_stops_the_car_which_can_be_driven_when_it_is_b
     let stopped = scene.outputs.reach(NEUTRAL).await;
     println!("{:?} after the network went", stopped - gone);
     assert!(stopped - gone < DEADLINE + SLACK, "{:?}", stopped - gone);
+    scene.daemon.process.says("drive parked cause=\"ice_lost\"").await;
     network("up");
     scene.drive().await;
 }
@@ -129,7 +130,9 @@ async fn whatever_signal_ends_the_daemon_the_car_is_at_rest() {
     for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         scene.drive().await;
         scene.daemon.process.signal(signal);
+        let asked = Instant::now();
         let Exited { code, .. } = scene.daemon.process.exited().await;
+        println!("{signal:?}: neutral after {:?}", scene.outputs.reach(NEUTRAL).await - asked);
         assert_eq!(lab::Registers::open().pulses(), NEUTRAL, "{signal:?}");
         assert_eq!(code, Some(0), "{signal:?}");
         scene.restart(&[]).await;
@@ -149,14 +152,39 @@ async fn a_daemon_that_is_told_to_suspend_itself_goes_on_watching_over_the_car()
     scene.outputs.reach(NEUTRAL).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_configuration_of_the_drive_stops_the_car_first() {
+    if !lab::entered_with("a_new_configuration_of_the_drive_stops_the_car_first", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    scene.drive().await;
+    scene.file.append("[drive.limits]\nthrottle_cap = 0.5\n");
+    scene.driver.forgets();
+    scene.daemon.process.signal(Signal::HUP);
+    scene.driver.is_told(&["state", "parked", "reload"]).await;
+    scene.outputs.reach(NEUTRAL).await;
+    scene.driver.lets_go();
+    let half = [Some(419), Some(399)];
+    scene.outputs.are_driven_to(half, &scene.driver, &[motion("forward", 20)]).await;
+}
+
 /// Each place that can be made to panic, and what passes it.
-const PLACES: [(&str, Poke); 9] = [
+const PLACES: [(&str, Poke); 17] = [
     ("publisher", Poke::Nothing),
     ("telemetry", Poke::Nothing),
+    ("camera", Poke::Nothing),
+    ("camera state", Poke::Nothing),
     ("video", Poke::Nothing),
+    ("signs of life", Poke::Nothing),
+    ("service manager", Poke::Nothing),
+    ("reload", Poke::Nothing),
+    ("status", Poke::Nothing),
+    ("metrics", Poke::Nothing),
     ("stream", Poke::Nothing),
     ("picture", Poke::Nothing),
-    ("drive", Poke::MaxSpeed),
+    ("drive", Poke::Nothing),
+    ("drive thread", Poke::MaxSpeed),
     ("key frame", Poke::SecondViewer),
     ("bridge", Poke::Program),
     ("lap sensor", Poke::Lap),
@@ -183,7 +211,8 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
     let file = ChannelFile::for_hub(&hub);
     let chip = format!("lap_sensor.chip={}", lab::gpio_chip().display());
     let [_, bridge] = file.bridge();
-    let settings = [BOARD, &chip, "lap_sensor.pull=none", "lap_sensor.debounce_ms=0", &bridge];
+    let lap = ["lap_sensor.pull=none", "lap_sensor.debounce_ms=5"];
+    let settings = [BOARD, &chip, lap[0], lap[1], &bridge, "metrics.listen=127.0.0.1:0"];
     for (place, poke) in PLACES {
         let mut daemon = Daemon::start_with(&file, &settings, |command| {
             command.env("RTCPUB_TEST_PANIC", "1");
@@ -193,6 +222,7 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         let mut outputs = Outputs::of_board();
         outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
 
+        let asked = Instant::now();
         driver.says(&format!(r#"{{"panic":{{"key":"{place}","value":1}}}}"#)).await;
         daemon.process.says("a panic is asked for").await;
         match poke {
@@ -211,7 +241,9 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         assert_eq!(exited.code, Some(70), "{place}\n{}", exited.text());
         let panic = exited.said(&format!("provoked in {place}"));
         let neutral = outputs.reach(NEUTRAL).await;
-        println!("{place}: neutral {:?} after, {:?} before it was told", neutral - panic.at, panic.at - neutral);
+        let milliseconds = |at: Instant| at.saturating_duration_since(asked).as_secs_f64() * 1e3;
+        let (neutral, told) = (milliseconds(neutral), milliseconds(panic.at));
+        println!("{place}: asked for, neutral after {neutral:.1} ms, told after {told:.1} ms");
     }
 }
 

@@ -1,4 +1,5 @@
 //! A pub server as small as can be: plain WebSocket on loopback, one publisher at a time.
+#![allow(dead_code, reason = "each measuring program uses its part")]
 
 use std::net::SocketAddr;
 use std::time::Instant;

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use super::provoke::Spawner;
 use super::readings::Readings;
 use crate::config::Config;
 use crate::logging::LogControl;
@@ -14,7 +15,6 @@ use crate::status::document::Document;
 use crate::status::exposition::exposition;
 use crate::status::http::MetricsServer;
 use crate::status::socket::StatusSocket;
-use crate::supervise::Supervisor;
 
 /// What the configuration keeps secret stays out of the log; the addresses in it are no secrets.
 pub(super) fn protect(log: &LogControl, config: &Config) {
@@ -35,7 +35,7 @@ pub(super) async fn start(
     config: &Config,
     readings: &Arc<Readings>,
     log: &LogControl,
-    supervisor: &mut Supervisor,
+    spawn: &mut Spawner<'_>,
     shutdown: &CancellationToken,
 ) {
     match StatusSocket::open(&config.status) {
@@ -43,7 +43,7 @@ pub(super) async fn start(
             let (readings, recent) = (readings.clone(), log.recent());
             let document =
                 move || Document::new(&readings.snapshot(), &recent.list(), recent.counts(), now()).to_json();
-            supervisor.spawn("status", socket.serve(Arc::new(document), shutdown.clone()));
+            spawn.task("status", socket.serve(Arc::new(document), shutdown.clone()));
         }
         Err(error) => tracing::warn!(%error, "rtcpub status will get no answer"),
     }
@@ -52,7 +52,7 @@ pub(super) async fn start(
         Ok(server) => {
             let (readings, recent) = (readings.clone(), log.recent());
             let page = move || exposition(&readings.snapshot(), recent.counts());
-            supervisor.spawn("metrics", server.serve(Arc::new(page), shutdown.clone()));
+            spawn.task("metrics", server.serve(Arc::new(page), shutdown.clone()));
         }
         Err(error) => tracing::error!(error, "no metrics"),
     }

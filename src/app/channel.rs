@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
 use super::process::{self, Signals};
-use super::provoke::Provocation;
+use super::provoke::{Provocation, Spawner};
 use super::readings::Readings;
 use super::reload::{Reload, Source};
 use super::{answers, service};
@@ -111,35 +111,24 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let tasks = CancellationToken::new();
     let mut supervisor = Supervisor::new(tasks.clone());
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
-    let mut spawn = Spawner { supervisor: &mut supervisor, provocation: &provocation };
+    let mut spawn = Spawner::new(&mut supervisor, &provocation);
     spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
     spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
     spawn.task("camera state", tell_camera(camera_state, outlet.clone(), tasks.clone()));
     let (filmed, overlay) = (config.video.clone(), car.overlay(&provocation));
-    let video =
-        Video::start(Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera });
+    let keeper = Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera };
+    let video = Video::start(keeper, &provocation);
     // The pipeline itself ends last, when these tasks have.
     spawn.task("video", ended(video.ended.clone(), tasks.clone()));
     spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
-    answers::start(&config, &readings, &log, &mut supervisor, &tasks).await;
-    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut supervisor, &tasks);
+    answers::start(&config, &readings, &log, &mut spawn, &tasks).await;
+    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut spawn, &tasks);
     if let Some(source) = source {
         let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
         let reload = Reload { source, config, log, picture: control, drive, telemetry, service_manager };
-        supervisor.spawn("reload", reload.run(signals.reload, tasks.clone()));
+        spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
     end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
-}
-
-struct Spawner<'a> {
-    supervisor: &'a mut Supervisor,
-    provocation: &'a Provocation,
-}
-
-impl Spawner<'_> {
-    fn task(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.supervisor.spawn(name, self.provocation.clone().throughout(name, task));
-    }
 }
 
 /// Ends when that has, which is before its time.
@@ -207,13 +196,14 @@ struct Video {
 }
 
 impl Video {
-    fn start(keeper: Keeper) -> Self {
+    fn start(keeper: Keeper, provocation: &Provocation) -> Self {
         let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
         let (asked, guard) = (shutdown.clone(), ended.clone().drop_guard());
-        let keeping = tokio::spawn(async move {
+        let keeping = provocation.clone().throughout("camera", async move {
             let _ended = guard;
             keeper.keep(asked).await
         });
+        let keeping = tokio::spawn(keeping);
         Self { keeping, shutdown, ended }
     }
 

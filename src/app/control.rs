@@ -36,7 +36,11 @@ impl ControlSink for CarControl {
     fn link(&self, peer: PeerId, state: LinkState) {
         let peer = DrivePeer(peer.0);
         // Whatever fell is told first: the gate must not see a new link beside an old one.
-        let connection = if state.connected { LinkEvent::PeerConnected } else { LinkEvent::PeerDisconnected };
+        let connection = match state {
+            LinkState { connected: true, .. } => LinkEvent::PeerConnected,
+            LinkState { ice_lost: true, .. } => LinkEvent::IceLost,
+            _ => LinkEvent::PeerDisconnected,
+        };
         let channel = if state.stream_open { LinkEvent::ChannelOpen } else { LinkEvent::ChannelClosed };
         self.drive.link(peer, channel);
         self.drive.link(peer, connection);
@@ -55,7 +59,7 @@ pub(super) struct DriveEvents {
 impl DriveEvents {
     pub(super) fn take(&mut self, event: &DriveEvent) {
         if let DriveEvent::MaxSpeed(_) = event {
-            self.provocation.at("drive");
+            self.provocation.at("drive thread");
         }
         if let (DriveEvent::State(state), Some(bridge)) = (event, &self.bridge) {
             bridge.gate(*state);

@@ -4,6 +4,25 @@
 //! environment: then the `stream` message `{"panic":{"key":PLACE,"value":1}}` makes that place panic when it is next
 //! passed. In a release everything here is empty.
 
+use crate::supervise::Supervisor;
+
+/// Starts the daemon's tasks, each of which can be made to panic by its name.
+pub(super) struct Spawner<'a> {
+    supervisor: &'a mut Supervisor,
+    provocation: &'a Provocation,
+}
+
+impl<'a> Spawner<'a> {
+    pub(super) fn new(supervisor: &'a mut Supervisor, provocation: &'a Provocation) -> Self {
+        Self { supervisor, provocation }
+    }
+
+    /// Starts a task that must not end before the shutdown signal.
+    pub(super) fn task(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supervisor.spawn(name, self.provocation.clone().throughout(name, task));
+    }
+}
+
 /// The environment variable without which nothing panics.
 #[cfg(debug_assertions)]
 const VARIABLE: &str = "RTCPUB_TEST_PANIC";
@@ -35,7 +54,7 @@ impl Provocation {
     }
 
     /// This task is a place which is passed all the time.
-    pub(super) async fn throughout(self, place: &str, task: impl Future<Output = ()>) {
+    pub(super) async fn throughout<T>(self, place: &str, task: impl Future<Output = T>) -> T {
         let provoked = async {
             match &self.0 {
                 Some(wanted) => drop(wanted.subscribe().wait_for(|wanted| wanted == place).await),
@@ -44,7 +63,7 @@ impl Provocation {
         };
         tokio::select! {
             () = provoked => panic!("provoked in {place}"),
-            () = task => {}
+            done = task => done,
         }
     }
 }
@@ -59,7 +78,7 @@ impl Provocation {
 
     pub(super) fn at(&self, _place: &str) {}
 
-    pub(super) fn throughout(self, _place: &str, task: impl Future<Output = ()>) -> impl Future<Output = ()> {
+    pub(super) fn throughout<T>(self, _place: &str, task: impl Future<Output = T>) -> impl Future<Output = T> {
         task
     }
 }

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::provoke::Spawner;
 use super::readings::Readings;
 use crate::rtc::publisher::PublishStatus;
-use crate::supervise::Supervisor;
 use crate::systemd::{Notifier, Vitals, watch};
 use crate::video::recovery::CameraState;
 
@@ -22,15 +22,15 @@ pub(super) fn start(
     notifier: Arc<Notifier>,
     readings: Arc<Readings>,
     stall: Duration,
-    supervisor: &mut Supervisor,
+    spawn: &mut Spawner<'_>,
     shutdown: &CancellationToken,
 ) {
     let vitals = Arc::new(Vitals::new(now(), stall));
     if notifier.watchdog_interval().is_some() {
-        supervisor.spawn("signs of life", take_pulse(readings.clone(), vitals.clone(), shutdown.clone()));
+        spawn.task("signs of life", take_pulse(readings.clone(), vitals.clone(), shutdown.clone()));
     }
     let shutdown = shutdown.clone();
-    supervisor.spawn("service manager", async move {
+    spawn.task("service manager", async move {
         tokio::select! {
             () = shutdown.cancelled() => {}
             () = report(&notifier, &readings, &vitals) => {}

@@ -60,7 +60,8 @@ impl Output {
     }
 }
 
-/// A device that moves a car. Adding one takes one file that implements this, and its arm in `ActuatorConfig`.
+/// A device that moves a car. Adding one takes one file that implements this, and a variant of `ActuatorConfig`: the
+/// compiler then names the places that must know of it (how its settings are read, how it is made, parked and explained).
 pub trait Actuator: Send {
     /// What it is called in logs, e.g. `pca9685`.
     fn name(&self) -> &'static str;

@@ -12,11 +12,9 @@ pub struct PeerId(pub u64);
 pub enum LinkEvent {
     /// The peer connection is up (and with it ICE).
     PeerConnected,
-    /// It is disconnected, failed or closed.
+    /// It has failed or is closed.
     PeerDisconnected,
-    /// ICE is connected again.
-    IceConnected,
-    /// ICE is disconnected or failed, whatever the peer connection says.
+    /// ICE has lost contact. The peer may come back, with [`LinkEvent::PeerConnected`].
     IceLost,
     /// The `stream` channel is open.
     ChannelOpen,
@@ -86,7 +84,6 @@ impl Peer {
         match event {
             LinkEvent::PeerConnected => (self.connected, self.ice) = (true, true),
             LinkEvent::PeerDisconnected => self.connected = false,
-            LinkEvent::IceConnected => self.ice = true,
             LinkEvent::IceLost => self.ice = false,
             LinkEvent::ChannelOpen => self.channel = true,
             LinkEvent::ChannelClosed => self.channel = false,
@@ -101,7 +98,7 @@ impl LinkEvent {
             Self::PeerDisconnected => Some(StopCause::PeerDisconnected),
             Self::IceLost => Some(StopCause::IceLost),
             Self::ChannelClosed => Some(StopCause::ChannelClosed),
-            Self::PeerConnected | Self::IceConnected | Self::ChannelOpen => None,
+            Self::PeerConnected | Self::ChannelOpen => None,
         }
     }
 }
@@ -134,7 +131,7 @@ mod tests {
     fn whatever_falls_stops_the_car_with_its_own_cause_and_may_come_back() {
         let table = [
             (PeerDisconnected, StopCause::PeerDisconnected, PeerConnected),
-            (IceLost, StopCause::IceLost, IceConnected),
+            (IceLost, StopCause::IceLost, PeerConnected),
             (ChannelClosed, StopCause::ChannelClosed, ChannelOpen),
         ];
         for (falls, cause, returns) in table {

@@ -23,6 +23,8 @@ pub(crate) const SEND_BUFFER_LIMIT: usize = 32 * 1024;
 pub struct LinkState {
     /// The peer connection is connected.
     pub connected: bool,
+    /// It is not, because ICE has lost contact, which may come back.
+    pub ice_lost: bool,
     /// Its `stream` channel is open.
     pub stream_open: bool,
 }
@@ -165,7 +167,7 @@ mod tests {
         links.promote(old);
         links.update(old, |link| link.stream_open = true);
         links.message(old, b"from old", arrival());
-        links.update(new, |link| *link = LinkState { connected: true, stream_open: true });
+        links.update(new, |link| *link = LinkState { connected: true, stream_open: true, ..LinkState::default() });
         links.message(new, b"not live yet", arrival());
         links.promote(new);
         links.message(old, b"too late", arrival());

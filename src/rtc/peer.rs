@@ -335,7 +335,10 @@ impl PeerConnectionEventHandler for Handler {
             _ => PeerState::New,
         };
         // The gate first: it must not wait for the session to come round.
-        self.links.update(self.id, |link| link.connected = state == PeerState::Connected);
+        self.links.update(self.id, |link| {
+            link.connected = state == PeerState::Connected;
+            link.ice_lost = state == PeerState::Disconnected;
+        });
         self.mailbox.state(self.id, state);
     }
 }

@@ -1,6 +1,8 @@
 //! The program as processes, as its users start it: `rtcpub run` with its channel file, `rtcpub hub`, `rtcpub park`.
 
+use std::fs::Permissions;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Instant;
@@ -51,16 +53,42 @@ impl ChannelFile {
 
     /// For a publisher of this pub server.
     pub fn for_server(address: SocketAddr, pin: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let at = |name: &str| folder.path().join(name).display().to_string();
-        let text = format!(
+        let file = Self::with("");
+        let at = |name: &str| file.beside(name).display().to_string();
+        file.write(&format!(
             "[server]\nurl = \"wss://{address}\"\n[tls]\npin_sha256 = \"{pin}\"\n{CAR}\
              [drive.max_speed]\nstate_file = \"{}\"\n[drive.pca9685]\nbus = \"{}\"\narming_ms = 0\n",
             at("max-speed.json"),
             lab::BUS
-        );
-        std::fs::write(folder.path().join(format!("{CHANNEL}.toml")), text).expect("the folder is ours");
-        Self { folder }
+        ));
+        file
+    }
+
+    /// With this in it.
+    pub fn with(text: &str) -> Self {
+        let file = Self { folder: tempfile::tempdir().expect("a folder") };
+        file.write(text);
+        file
+    }
+
+    /// Writes it anew. It may hold secrets, so nobody else can read it.
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.path(), text).expect("the folder is ours");
+        std::fs::set_permissions(self.path(), Permissions::from_mode(0o600)).expect("the file is ours");
+    }
+
+    /// Writes more into it.
+    pub fn append(&self, text: &str) {
+        let before = std::fs::read_to_string(self.path()).expect("it is there");
+        self.write(&(before + text));
+    }
+
+    fn path(&self) -> PathBuf {
+        self.beside(&format!("{CHANNEL}.toml"))
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// A path beside it.
@@ -80,7 +108,10 @@ impl ChannelFile {
     /// A command on this channel.
     pub fn command(&self, name: &str, settings: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
-        command.args([name, CHANNEL]).env("RTCPUB_CONFIG_DIR", self.folder.path()).stdin(Stdio::null());
+        command.args([name, CHANNEL]).env_remove("RUST_LOG").stdin(Stdio::null());
+        for folder in [rtcpub::cli::CONFIG_DIR_VARIABLE, "RUNTIME_DIRECTORY", "STATE_DIRECTORY"] {
+            command.env(folder, self.folder.path());
+        }
         command.args(settings.iter().flat_map(|setting| ["--set", setting])).kill_on_drop(true);
         command
     }
@@ -171,7 +202,7 @@ pub struct Exited {
 
 impl Process {
     pub fn start(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary starts");
         let (lines, log) = watch::channel(Vec::new());
         let reader = tokio::spawn(read(child.stderr.take().expect("it is piped"), lines));
         Self { child, log, reader: Some(reader) }
@@ -193,6 +224,15 @@ impl Process {
             panic!("the log ended without {part:?}:\n{}", text(&self.log.borrow()));
         });
         line.expect("it was there a moment ago")
+    }
+
+    /// Waits for a line after the first `skip` ones with this in it; returns how many lines there are up to it.
+    pub async fn says_after(&self, part: &str, skip: usize) -> usize {
+        let place = |lines: &[Line]| lines.iter().skip(skip).position(|line| line.text.contains(part));
+        let mut log = self.log.clone();
+        let said = within(part, log.wait_for(|lines| place(lines).is_some())).await;
+        let lines = said.unwrap_or_else(|_| panic!("the log ended without {part:?}"));
+        skip + place(&lines).expect("it was there a moment ago") + 1
     }
 
     /// What it has logged until now.
@@ -233,6 +273,9 @@ impl Drop for Process {
 async fn read(stderr: ChildStderr, log: watch::Sender<Vec<Line>>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(text)) = lines.next_line().await {
+        if std::env::var_os("RTCPUB_SHOW_LOG").is_some() {
+            eprintln!("{text}");
+        }
         log.send_modify(|log| log.push(Line { at: Instant::now(), text }));
     }
 }

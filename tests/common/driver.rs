@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
@@ -28,7 +27,7 @@ pub struct Driver {
     told: watch::Receiver<Vec<String>>,
     /// What it has forgotten of that.
     forgotten: usize,
-    packets: Arc<AtomicU64>,
+    packets: watch::Receiver<u64>,
     gone: CancellationToken,
     task: Option<JoinHandle<Viewer>>,
 }
@@ -45,8 +44,8 @@ impl Driver {
         let (held, holds) = watch::channel(Vec::new());
         let (once, says) = mpsc::channel(ONCE_CAPACITY);
         let (telling, told) = watch::channel(Vec::new());
-        let (gone, packets) = (CancellationToken::new(), Arc::new(AtomicU64::new(0)));
-        let hands = Hands { viewer, holds, says, telling, packets: packets.clone(), track: None };
+        let (gone, (seen, packets)) = (CancellationToken::new(), watch::channel(0));
+        let hands = Hands { viewer, holds, says, telling, packets: seen, track: None };
         let task = tokio::spawn(hands.drive(gone.clone()));
         Self { held, once, told, forgotten: 0, packets, gone, task: Some(task) }
     }
@@ -91,9 +90,11 @@ impl Driver {
         self.told.borrow().clone()
     }
 
-    /// RTP packets that came until now.
-    pub fn packets(&self) -> u64 {
-        self.packets.load(Ordering::Relaxed)
+    /// Waits until more of the picture has come.
+    pub async fn sees_the_picture(&mut self) {
+        const PACKETS: u64 = 20;
+        let enough = *self.packets.borrow() + PACKETS;
+        within("the picture", self.packets.wait_for(|packets| *packets >= enough)).await.expect("the peer lives");
     }
 
     /// Closes the viewer as its user would.
@@ -118,7 +119,7 @@ struct Hands {
     holds: watch::Receiver<Vec<String>>,
     says: mpsc::Receiver<String>,
     telling: watch::Sender<Vec<String>>,
-    packets: Arc<AtomicU64>,
+    packets: watch::Sender<u64>,
     track: Option<Arc<dyn TrackRemote>>,
 }
 
@@ -136,7 +137,7 @@ impl Hands {
                 Some(message) = self.says.recv() => self.say(&message).await,
                 Some(event) = self.viewer.peer.event() => self.sees(event),
                 Some(event) = poll(self.track.clone()) => if let TrackRemoteEvent::OnRtpPacket(_) = event {
-                    self.packets.fetch_add(1, Ordering::Relaxed);
+                    self.packets.send_modify(|packets| *packets += 1);
                 },
             }
         }

@@ -191,6 +191,14 @@ fn home() -> PathBuf {
     env::var_os("HOME").map(PathBuf::from).expect("there is a home")
 }
 
+/// Gives the lab an interface beside loopback and a default route: a browser without them takes itself to be offline.
+pub(crate) fn bring_network_up() {
+    for arguments in ["address add 192.0.2.1/24 dev dummy0", "link set dummy0 up", "route add default dev dummy0"] {
+        let status = Command::new("ip").args(arguments.split(' ')).status().expect("iproute2 is installed");
+        assert!(status.success(), "ip {arguments}");
+    }
+}
+
 /// Waits until something is so that tells nobody when it becomes so, such as a register.
 pub(crate) fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     for _ in 0..2000 {

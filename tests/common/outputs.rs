@@ -113,7 +113,7 @@ impl Outputs {
     /// Waits until the driver has brought the pulses there. Does what a person does whose car has stopped by itself (a
     /// busy machine may stall the daemon): lets go, and takes the sticks again.
     pub async fn are_driven_to(&mut self, pulses: Pulses, driver: &Driver, held: &[String]) -> Instant {
-        const TRY: Duration = Duration::from_secs(3);
+        const TRY: Duration = Duration::from_millis(1500);
         let driven = async {
             loop {
                 driver.holds(held.to_vec());

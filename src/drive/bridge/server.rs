@@ -210,6 +210,10 @@ impl Program {
                 Ok(length) => self.outgoing.written(length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // It has left. What it said before is still to be read, and reading finds the end.
+                Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                    return Ok(());
+                }
                 Err(_) => return Err(Gone::Closed),
             }
         }

@@ -200,6 +200,21 @@ fn requests_come_through_and_bad_lines_are_answered() {
 }
 
 #[test]
+fn a_program_that_speaks_and_leaves_at_once_is_heard() {
+    let running = running(None);
+    for count in 0..200 {
+        let metric = format!(r#"{{"lap":{{"key":"count","value":{count}}}}}"#);
+        let mut stream = UnixStream::connect(&running.config.socket).unwrap();
+        stream.write_all(format!("{{\"metric\":{metric}}}\n").as_bytes()).unwrap();
+        drop(stream);
+        // What is said meanwhile can reach it no more.
+        running.handle().gate(PARKED);
+        let request = running.requests.recv_timeout(Duration::from_secs(5));
+        assert_eq!(request, Ok(BridgeRequest::Metric(metric)));
+    }
+}
+
+#[test]
 fn an_endless_line_ends_the_connection_with_a_word_why() {
     let running = running(None);
     let mut program = running.connect();

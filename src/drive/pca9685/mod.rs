@@ -9,11 +9,11 @@
 //! | SDA, SCL | 3, 5 (`/dev/i2c-1`) | 3, 5 (`/dev/i2c-1` or `-7`) |
 //! | VCC, GND | 1 (3.3 V), 6 | 1 (3.3 V), 6 |
 //! | V+ | not from the computer: the ESC's BEC or a 5–6 V supply | same |
-//! | OE (optional) | any free GPIO, e.g. 11 (BCM 17) | any free GPIO |
+//! | OE (optional) | any free GPIO, e.g. 15 (BCM 22) | any free GPIO |
 //!
 //! A PCA9685 goes on with its last pulse while it has power: nothing but a write or OE ends it. OE high holds all
 //! outputs low whatever the registers say (data sheet §7.4), and an ESC that gets no pulses stops. With
-//! `drive.pca9685.output_enable` set, OE is low (pulses go out) only while this driver knows the outputs to be good;
+//! `drive.pca9685.oe_chip` and `oe_line` set, OE is low (pulses go out) only while this driver knows the outputs to be good;
 //! on a fault it goes high without the bus. So that it is also high when the process was killed and its line became an
 //! input again, OE needs a pull-up to VCC of about 1 kΩ: common boards have a 10 kΩ pull-down of their own there, and
 //! 1 kΩ against it leaves 0.9 VCC, above the 0.7 VCC that count as high. (Some kernels keep a released output at its
