@@ -13,15 +13,15 @@ from machine import HERE, Machine, installed, wait_for
 CHANNEL = "c40hipepjh65aeq6ndj0"
 OTHER = "c40hipepjh65aeq6ndk0"
 # No hub listens there: that signalling has been tried is enough.
-CONFIG = '[server]\nurl = "wss://127.0.0.1:8267"\n'
+CONFIG = '[server]\nurl = "wss://127.0.0.1:8267"\n[bridge]\n'
 # The first picture comes after three seconds, later than the pipeline's patience.
-LATE_CAMERA = "# slow\n" + CONFIG + '[camera]\nkind = "pipeline"\npipeline = "videotestsrc is-live=true ! identity sleep-time=3000000"\n'
-BROKEN = CONFIG + "[camera]\nwidth = 7 # broken\n"
+LATE_CAMERA = CONFIG + '[camera]\nkind = "pipeline"\npipeline = "videotestsrc is-live=true ! identity sleep-time=3000000"\n'
+BROKEN = CONFIG + "[camera]\nwidth = 7\n"
 
-# Vital loops by the names of their threads (15 characters are kept).
+# Vital loops by the names of their threads.
 CONTROL = ["drive"]
-SESSION = ["tokio-rt-worker", "tokio-runtime-w"]
-FRAMES = ["queue0:src"]
+SESSION = ["rtcpub-io"]
+FRAMES = ["encode:src"]
 
 
 def unit(channel):
@@ -150,7 +150,7 @@ class Service(unittest.TestCase):
     def test_a_hang_of_the_session_loop_alone_ends_the_same_way(self):
         self.assert_hang_is_found(SESSION)
 
-    def test_a_hang_of_the_pipeline_alone_ends_the_same_way_or_is_mended_within(self):
+    def test_a_hang_of_the_pipeline_alone_ends_the_same_way(self):
         self.assert_hang_is_found(FRAMES)
 
     def assert_hang_is_found(self, threads):
@@ -161,7 +161,7 @@ class Service(unittest.TestCase):
         self.addCleanup(freezer.wait)
         self.addCleanup(freezer.kill)
         self.assertEqual(freezer.stdout.readline(), "frozen\n")
-        self.assert_watchdog_restarts_it(within=30)
+        self.assert_watchdog_restarts_it(within=60)
 
     def assert_watchdog_restarts_it(self, within):
         wait_for("the watchdog", lambda: self.show("Result") == "watchdog" or None, within)
