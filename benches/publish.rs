@@ -60,11 +60,11 @@ fn main() {
 /// Drawn → encoded, in milliseconds, of the same source and encoder with nothing behind them.
 async fn encode_only(case: &Case) -> Vec<f64> {
     let config = VideoConfig {
-        camera: CameraConfig {
-            source: Source::Test,
-            size: Size::new(case.width, case.height).unwrap(),
-            framerate: Framerate::new(FRAMERATE).unwrap(),
-        },
+        camera: CameraConfig::new(
+            Source::Test,
+            Size::new(case.width, case.height).unwrap(),
+            Framerate::new(FRAMERATE).unwrap(),
+        ),
         encoder: EncoderConfig {
             choice: EncoderChoice::Auto,
             bitrate: Bitrate::from_kbps(case.kbps).unwrap(),

@@ -1,19 +1,27 @@
 //! The commands that run something. The only composition root: makes the parts from their configurations, joins them.
 
+mod answers;
 mod channel;
 mod control;
 mod process;
+mod provoke;
 mod readings;
+mod reload;
+mod service;
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{DemoArgs, HubArgs, ImportArgs};
+use self::channel::Surroundings;
+use self::process::Hangup;
+use self::reload::Source;
+use crate::cli::{DemoArgs, HubArgs, ImportArgs, StatusArgs};
 use crate::config::{self, Loaded, Setting};
 use crate::drive::calibrate::calibrate as calibrate_by_hand;
 use crate::drive::import::import_calibration as import;
@@ -21,31 +29,74 @@ use crate::drive::park::park as park_outputs;
 use crate::exit::Failure;
 use crate::hub::{Hub, HubConfig};
 use crate::logging::LogControl;
+use crate::probe::probe as try_servers;
 use crate::secret::Secret;
 use crate::signal::tls::hex;
+use crate::status::ask::ask;
+use crate::status::screen::screen;
+
+/// How often `rtcpub status --watch` asks.
+const WATCH_PERIOD: Duration = Duration::from_secs(1);
+/// Clears a terminal and goes to its top (ECMA-48 ED and CUP).
+const CLEAR_SCREEN: &str = "\u{1b}[2J\u{1b}[H";
 
 /// The channel of `rtcpub demo`, in the form of the servers' ids.
 const DEMO_CHANNEL: &str = "demo0000000000000000";
 
-/// `rtcpub run`: publishes the channel until SIGTERM or SIGINT.
+/// `rtcpub run`: publishes the channel until SIGTERM or SIGINT; SIGHUP reads `file` and `settings` again.
 ///
 /// # Errors
 /// What kept it from starting, or ended it unasked.
-pub fn run(loaded: Loaded, _log: LogControl) -> Result<()> {
-    process::run(async |shutdown| channel::publish(loaded.config, shutdown).await)
+pub fn run(loaded: Loaded, file: PathBuf, settings: Vec<Setting>, log: LogControl) -> Result<()> {
+    let source = Some(Source { file, settings, effective: loaded.effective });
+    process::run(Hangup::Reloads, async |signals| {
+        channel::publish(loaded.config, Surroundings { log, signals, source }).await
+    })
+}
+
+/// `rtcpub status`: asks one channel's daemon, or all there are, how they are.
+///
+/// # Errors
+/// Who does not answer, once the others have.
+pub fn status(args: &StatusArgs) -> Result<()> {
+    loop {
+        let sockets = args.sockets(|name| std::env::var_os(name).map(PathBuf::from));
+        if sockets.is_empty() {
+            bail!("no daemon is running here; name its channel to see where it is looked for");
+        }
+        let answers: Vec<_> = sockets.iter().map(|socket| ask(socket)).collect();
+        let mut text = if args.watch && !args.json { CLEAR_SCREEN.to_owned() } else { String::new() };
+        for answer in &answers {
+            match answer {
+                Ok((json, _)) if args.json => text.push_str(&format!("{json}\n")),
+                Ok((_, document)) => text.push_str(&screen(document)),
+                Err(error) if args.watch && !args.json => text.push_str(&format!("{error}\n")),
+                Err(_) => {}
+            }
+        }
+        if let Err(error) = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
+            return if error.kind() == io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error.into()) };
+        }
+        if !args.watch {
+            return answers.into_iter().find_map(Result::err).map_or(Ok(()), |error| Err(error.into()));
+        }
+        std::thread::sleep(WATCH_PERIOD);
+    }
 }
 
 /// `rtcpub demo`: a hub and a publisher in one process on loopback, over the real protocols.
 ///
 /// # Errors
 /// What kept it from starting, or ended it unasked.
-pub fn demo(args: DemoArgs, _log: LogControl) -> Result<()> {
-    process::run(async |shutdown| {
+pub fn demo(args: DemoArgs, log: LogControl) -> Result<()> {
+    process::run(Hangup::Ends, async |signals| {
         let state = tempfile::tempdir().context("no folder for the demo's certificate")?;
         let mut config = HubConfig::on_loopback(state.path().to_owned());
         (config.secure, config.plain) = (args.https, Some(args.http));
         let hub = bind(config).await?;
-        let loaded = config::load(None, demo_settings(&args, &hub, state.path()))?;
+        let mut loaded = config::load(None, demo_settings(&args, &hub, state.path()))?;
+        // Whoever tries the demo has no /run/rtcpub, and need not hear of it.
+        loaded.config.status.socket = state.path().join("status.sock");
         let page = format!("http://{}/?channel={DEMO_CHANNEL}", hub.plain_address().unwrap_or(args.http));
         invite(&page, args.no_browser);
 
@@ -53,7 +104,7 @@ pub fn demo(args: DemoArgs, _log: LogControl) -> Result<()> {
         let hub_shutdown = CancellationToken::new();
         let _end_hub = hub_shutdown.clone().drop_guard();
         let served = tokio::spawn(hub.serve(hub_shutdown.clone()));
-        let published = channel::publish(loaded.config, shutdown).await;
+        let published = channel::publish(loaded.config, Surroundings { log, signals, source: None }).await;
         hub_shutdown.cancel();
         served.await.context("the hub")?;
         published
@@ -64,7 +115,7 @@ pub fn demo(args: DemoArgs, _log: LogControl) -> Result<()> {
 ///
 /// # Errors
 /// What kept it from starting.
-pub fn hub(args: HubArgs, _log: LogControl) -> Result<()> {
+pub fn hub(args: HubArgs, log: LogControl) -> Result<()> {
     let state_dir = args.state_dir(|name| std::env::var_os(name).map(PathBuf::from)).ok_or_else(|| {
         Failure::cannot_start("no folder for the hub's certificate: give --state-dir, or set HOME or STATE_DIRECTORY")
     })?;
@@ -76,10 +127,23 @@ pub fn hub(args: HubArgs, _log: LogControl) -> Result<()> {
         viewer_token: token(args.sub_token_file.as_deref())?,
         allowed_hosts: args.allowed_hosts,
     };
-    process::run(async |shutdown| {
-        bind(config).await?.serve(shutdown).await;
+    log.protect(config.publisher_token.iter().chain(&config.viewer_token));
+    log.know([config.secure.ip()].into_iter().chain(config.plain.map(|plain| plain.ip())));
+    process::run(Hangup::Ends, async |signals| {
+        bind(config).await?.serve(signals.shutdown).await;
         Ok(())
     })
+}
+
+/// `rtcpub probe`: tries the servers that the channel's file names.
+///
+/// # Errors
+/// [`Failure`] when no session could be made.
+pub fn probe(loaded: Loaded) -> Result<()> {
+    let config = loaded.config;
+    let outcome =
+        process::run(Hangup::Ends, async |_| Ok(try_servers(&config.signal, &config.rtc, &mut io::stdout()).await))?;
+    if outcome.session_possible() { Ok(()) } else { Err(Failure::cannot_start("no session could be made").into()) }
 }
 
 /// `rtcpub park`: puts every output to neutral.
@@ -100,14 +164,14 @@ pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
 pub fn calibrate(file: &Path, settings: Vec<Setting>) -> Result<()> {
     let drive = config::load_drive(Some(file), settings.clone())?;
     let file = file.to_owned();
-    let found = process::run(async |shutdown| {
+    let found = process::run(Hangup::Ends, async |signals| {
         // The dialogue blocks on the terminal; the closed end of this pair is how it hears of a signal.
         let (asked, ended) = UnixStream::pair()?;
         let channel_file = file.clone();
         let mut dialogue = tokio::task::spawn_blocking(move || calibrate_by_hand(&drive, &channel_file, ended));
         let found = tokio::select! {
             found = &mut dialogue => found,
-            () = shutdown.cancelled() => {
+            () = signals.shutdown.cancelled() => {
                 drop(asked);
                 dialogue.await
             }
@@ -161,7 +225,7 @@ fn demo_settings(args: &DemoArgs, hub: &Hub, state: &Path) -> Vec<Setting> {
 fn invite(page: &str, no_browser: bool) {
     say(&format!("\n  Open  {page}\n  Drive with W A S D or the arrow keys; space stops.\n  Ctrl-C ends the demo.\n"));
     let has_display = ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some());
-    if no_browser || !has_display || !std::io::stdout().is_terminal() {
+    if no_browser || !has_display || !io::stdout().is_terminal() {
         return;
     }
     // Its window is the person's from here on: not our task to wait for, and no harm when there is no such program.

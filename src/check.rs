@@ -51,7 +51,7 @@ fn section(report: &mut String, title: &str, lines: &[String]) {
 /// The names to resolve, each once, in the order of use. Addresses need no resolving.
 fn host_names(config: &Config) -> Vec<String> {
     let server = config.signal.server.host_str().map(str::to_owned);
-    let ice = config.rtc.ice.servers.iter().filter_map(host_of);
+    let ice = config.rtc.ice.servers.iter().map(host_of);
     let mut names = Vec::new();
     for name in server.into_iter().chain(ice) {
         if matches!(Host::parse(&name), Ok(Host::Domain(_))) && !names.contains(&name) {
@@ -61,10 +61,8 @@ fn host_names(config: &Config) -> Vec<String> {
     names
 }
 
-fn host_of(server: &IceServer) -> Option<String> {
-    let (_, rest) = server.url.split_once(':')?;
-    let authority = rest.split('?').next()?;
-    url::Url::parse(&format!("unknown://{authority}")).ok()?.host_str().map(str::to_owned)
+fn host_of(server: &IceServer) -> String {
+    server.address().host.to_string()
 }
 
 struct Resolved {

@@ -12,6 +12,9 @@ use clap_mangen::roff::{Roff, roman};
 use crate::config::Setting;
 use crate::exit::Exit;
 use crate::logging::LogFilter;
+use crate::signal::settings::ChannelId;
+use crate::status::ask::sockets;
+use crate::status::settings::{RUNTIME_FOLDER, socket_path};
 
 /// Where channel files lie, unless `RTCPUB_CONFIG_DIR` says otherwise.
 pub const CONFIG_DIR: &str = "/etc/rtcpub";
@@ -40,9 +43,15 @@ pub enum Command {
     /// Serve channels and the viewer page on your own network, without a cloud
     #[command(after_help = HUB_EXAMPLES)]
     Hub(HubArgs),
+    /// Ask running daemons how they are
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(StatusArgs),
     /// Explain a channel's configuration, resolve its hosts, and tell what is wrong or unwise
     #[command(after_help = CHECK_EXAMPLES)]
     Check(ChannelArgs),
+    /// Try what a channel's file names: the pub server, STUN and TURN, a line each, with the remedy for what fails
+    #[command(after_help = PROBE_EXAMPLES)]
+    Probe(ChannelArgs),
     /// Print every effective value and where it comes from, secrets redacted
     #[command(after_help = PRINT_EXAMPLES)]
     PrintConfig(ChannelArgs),
@@ -110,6 +119,36 @@ impl ChannelArgs {
             flag("--simulate", "drive.actuator", self.simulate.then(|| "simulated".to_owned())),
         ];
         convenient.into_iter().flatten().chain(self.settings.clone()).collect()
+    }
+}
+
+/// Whom to ask, and how to show it.
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// The channel's id; without it, every channel that runs here
+    #[arg(value_name = "CHANNEL", value_parser = parse_id)]
+    channel: Option<ChannelId>,
+    /// The daemon's status socket [default: $RUNTIME_DIRECTORY/CHANNEL.status.sock, else /run/rtcpub/CHANNEL.status.sock]
+    #[arg(long, value_name = "FILE", conflicts_with = "channel")]
+    socket: Option<PathBuf>,
+    /// One JSON document a line
+    #[arg(long)]
+    pub json: bool,
+    /// Ask again every second
+    #[arg(long)]
+    pub watch: bool,
+}
+
+impl StatusArgs {
+    /// The sockets to ask at. `variable` looks up the environment.
+    pub fn sockets(&self, variable: impl Fn(&str) -> Option<PathBuf>) -> Vec<PathBuf> {
+        let folders = variable("RUNTIME_DIRECTORY").filter(|folders| !folders.as_os_str().is_empty());
+        let folder = folders.and_then(|folders| std::env::split_paths(&folders).next());
+        match (&self.socket, &self.channel) {
+            (Some(socket), _) => vec![socket.clone()],
+            (None, Some(channel)) => vec![socket_path(folder, channel)],
+            (None, None) => sockets(&folder.unwrap_or_else(|| RUNTIME_FOLDER.into())),
+        }
     }
 }
 
@@ -256,6 +295,10 @@ fn parse_setting(text: &str) -> Result<Setting, String> {
     Ok(Setting { flag: "--set".to_owned(), key: key.trim().to_owned(), value: value.to_owned() })
 }
 
+fn parse_id(text: &str) -> Result<ChannelId, String> {
+    ChannelId::new(text).ok_or_else(|| "must be a channel's id".to_owned())
+}
+
 /// The id becomes the name of a file.
 fn parse_channel(text: &str) -> Result<String, String> {
     let is_name = !text.is_empty() && !text.contains(['/', '\0']) && text != "." && text != "..";
@@ -311,6 +354,12 @@ Examples:
   rtcpub run --config car.toml --simulate --log-level debug
   rtcpub run --config car.toml --set camera.framerate=60 --set encoder.bitrate_kbps=1500";
 
+const STATUS_EXAMPLES: &str = "\
+Examples:
+  rtcpub status
+  rtcpub status c40hipepjh65aeq6ndj0 --watch
+  rtcpub status --json | jq .drive.state";
+
 const DEMO_EXAMPLES: &str = "\
 Examples:
   rtcpub demo
@@ -325,6 +374,10 @@ const CHECK_EXAMPLES: &str = "\
 Examples:
   rtcpub check c40hipepjh65aeq6ndj0
   rtcpub check --config config/example.toml";
+
+const PROBE_EXAMPLES: &str = "\
+Examples:
+  rtcpub probe c40hipepjh65aeq6ndj0      exit code 0 when a session could be made";
 
 const PRINT_EXAMPLES: &str = "\
 Examples:

@@ -43,6 +43,10 @@
 //! In phases under a deadline of two seconds: the actuator confirms neutral; peers and socket close; the pipeline goes to
 //! NULL; tasks are joined; the exit code tells how it went ([`exit::Exit`]).
 
+// So that helpers of the integration tests serve unit tests too.
+#[cfg(test)]
+extern crate self as rtcpub;
+
 pub mod app;
 pub mod check;
 pub mod cli;
@@ -63,7 +67,13 @@ pub mod drive;
 
 pub mod telemetry;
 
+pub mod status;
+
 pub mod hub;
 
+pub mod probe;
+
+mod calendar;
 pub mod quiet;
 pub mod secret;
+mod unix_socket;

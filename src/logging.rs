@@ -1,19 +1,33 @@
 //! Logs: one line an event on standard error; for a person on a terminal, for journald under systemd.
+//!
+//! [`lines`] makes the lines: redacted by [`redact`], each place of the code held to a share by [`limit`], the last warnings
+//! and errors kept in [`recent`], handed to journald with their fields by [`journal`].
 
-use std::fmt::{self, Write as _};
-use std::io::{self, IsTerminal};
+mod journal;
+mod limit;
+mod lines;
+pub mod recent;
+mod redact;
+mod stderr;
+
+use std::io;
+use std::net::IpAddr;
 use std::panic::PanicHookInfo;
+use std::sync::Arc;
 
-use rustix::fs::fstat;
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Subscriber};
-use tracing_log::{AsLog, NormalizeEvent};
-use tracing_subscriber::fmt::format::{Format, Full, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_log::AsLog;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use self::journal::Journal;
+use self::lines::{OneLine, Shared, Style};
+use self::recent::Recent;
+use self::stderr::Stderr;
+use crate::secret::Secret;
 
 /// Which events are logged: a level, or a list of tracing's directives (`info,rtcpub::drive=debug`).
 ///
@@ -71,10 +85,11 @@ impl LogFilter {
 /// Libraries that warn of what is no fault: a check before there are candidates, a client without a server name.
 const NOISY: &str = "rtc_ice=error,rtc_dtls=error";
 
-/// Changes the filter of the running process.
+/// Steers the logging of the running process.
 #[derive(Clone, Debug)]
 pub struct LogControl {
     filter: reload::Handle<EnvFilter, Registry>,
+    shared: Arc<Shared>,
 }
 
 impl LogControl {
@@ -84,6 +99,22 @@ impl LogControl {
             tracing_log::log::set_max_level(LevelFilter::current().as_log());
         }
     }
+
+    /// From now on none of these is ever written, in whatever form, by whatever library.
+    pub fn protect<'s>(&self, secrets: impl IntoIterator<Item = &'s Secret>) {
+        self.shared.redactor_mut().protect(secrets);
+    }
+
+    /// These addresses are written at every level: the operator chose them. Others of other machines only at `debug` and
+    /// `trace`.
+    pub fn know(&self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.shared.redactor_mut().know(addresses);
+    }
+
+    /// The last warnings and errors that were logged.
+    pub fn recent(&self) -> Recent {
+        self.shared.recent.clone()
+    }
 }
 
 /// The process logs already.
@@ -91,12 +122,15 @@ impl LogControl {
 #[error("logging has been started before")]
 pub struct AlreadyStarted;
 
-/// Starts logging to standard error, records of the `log` crate included. Once in a process.
+/// Starts logging to standard error, records of the `log` crate included. Once in a process. No thread ever waits for who
+/// reads it.
 ///
 /// # Errors
 /// When it has been started before.
 pub fn start(filter: &LogFilter) -> Result<LogControl, AlreadyStarted> {
-    let (layers, control) = layers(filter, Style::of_stderr(), io::stderr);
+    let style = Style::of_stderr();
+    let journal = if style == Style::Journal { Journal::open() } else { None };
+    let (layers, control) = layers(filter, style, journal, Stderr);
     tracing_subscriber::registry().with(layers).try_init().map_err(|_| AlreadyStarted)?;
     Ok(control)
 }
@@ -123,20 +157,26 @@ pub fn log_panics() {
 /// Writes a line to standard error, as far as anyone listens there.
 pub fn complain(line: &str) {
     use io::Write as _;
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = Stderr.write_all(format!("{line}\n").as_bytes());
 }
 
-fn layers<W>(filter: &LogFilter, style: Style, writer: W) -> (impl Layer<Registry> + use<W>, LogControl)
+fn layers<W>(
+    filter: &LogFilter,
+    style: Style,
+    journal: Option<Journal>,
+    writer: W,
+) -> (impl Layer<Registry> + use<W>, LogControl)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
     let (filter, handle) = reload::Layer::new(filter.build());
+    let shared = Arc::new(Shared::default());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(writer)
         .with_ansi(style == Style::Terminal)
         .log_internal_errors(false)
-        .event_format(OneLine::new(style));
-    (lines.with_filter(filter), LogControl { filter: handle })
+        .event_format(OneLine::new(style, journal, Arc::clone(&shared)));
+    (lines.with_filter(filter), LogControl { filter: handle, shared })
 }
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -160,83 +200,6 @@ fn check(item: &str) -> Result<(), String> {
         Err(format!("{DIRECTIVE_FORM}{hint}"))
     } else {
         Err(format!("must be one of {}{hint}", LEVELS.join(", ")))
-    }
-}
-
-/// Who reads standard error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Style {
-    /// A person: time, colour.
-    Terminal,
-    /// A file or pipe: time, no colour.
-    Plain,
-    /// journald: it has the time and wants the priority in front (sd-daemon(3)).
-    Journal,
-}
-
-impl Style {
-    fn of_stderr() -> Self {
-        if goes_to_journald() {
-            Self::Journal
-        } else if io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) {
-            Self::Terminal
-        } else {
-            Self::Plain
-        }
-    }
-}
-
-/// Whether standard error is the very stream that `$JOURNAL_STREAM` names: the variable is inherited by children whose
-/// output goes elsewhere (systemd.exec(5)).
-fn goes_to_journald() -> bool {
-    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
-    fstat(io::stderr()).is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
-}
-
-/// Formats an event as one line, whatever is in it.
-struct OneLine {
-    style: Style,
-    timed: Format<Full>,
-    untimed: Format<Full, ()>,
-}
-
-impl OneLine {
-    fn new(style: Style) -> Self {
-        let format = tracing_subscriber::fmt::format();
-        let timed = format.clone().with_ansi(style == Style::Terminal);
-        Self { style, timed, untimed: format.without_time().with_level(false).with_ansi(false) }
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for OneLine
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, ctx: &FmtContext<'_, S, N>, mut out: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let mut line = String::with_capacity(160);
-        if self.style == Style::Journal {
-            let level = *event.normalized_metadata().as_ref().unwrap_or_else(|| event.metadata()).level();
-            write!(line, "<{}>", priority(level))?;
-            self.untimed.format_event(ctx, Writer::new(&mut line), event)?;
-        } else {
-            self.timed.format_event(ctx, Writer::new(&mut line), event)?;
-        }
-        for (index, part) in line.trim_end().split('\n').enumerate() {
-            out.write_str(if index > 0 { "\\n" } else { "" })?;
-            out.write_str(part)?;
-        }
-        out.write_str("\n")
-    }
-}
-
-/// syslog's numbers (RFC 5424 table 2).
-fn priority(level: Level) -> u8 {
-    match level {
-        Level::ERROR => 3,
-        Level::WARN => 4,
-        Level::INFO => 6,
-        Level::DEBUG | Level::TRACE => 7,
     }
 }
 

@@ -32,7 +32,7 @@ fn perform(command: Command) -> Result<()> {
             let loaded = load(&args)?;
             let log = logging::start(&loaded.config.log.filter)?;
             loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            app::run(loaded, log)
+            app::run(loaded, args.file(&config_dir()), args.settings(), log)
         }
         Command::Demo(args) => {
             let log = logging::start(&args.log_level)?;
@@ -42,7 +42,9 @@ fn perform(command: Command) -> Result<()> {
             let log = logging::start(&args.log_level)?;
             app::hub(args, log)
         }
+        Command::Status(args) => app::status(&args),
         Command::Check(args) => print(&check::report(&load(&args)?)),
+        Command::Probe(args) => app::probe(load(&args)?),
         Command::PrintConfig(args) => print(&config::show(&load(&args)?.effective)),
         Command::Park(args) => app::park(&args.file(&config_dir()), args.settings()),
         Command::Calibrate(args) => app::calibrate(&args.file(&config_dir()), args.settings()),

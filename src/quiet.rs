@@ -3,26 +3,38 @@
 use std::time::{Duration, Instant};
 
 /// Lets a few events of a kind through in each window and counts the rest.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Quiet {
+    per_window: u32,
     window: Option<Instant>,
     admitted: u32,
     suppressed: u64,
 }
 
-/// Events let through in one window.
+/// Events let through in one window, unless said otherwise.
 const PER_WINDOW: u32 = 5;
 /// Length of a window.
 const WINDOW: Duration = Duration::from_secs(60);
 
+impl Default for Quiet {
+    fn default() -> Self {
+        Self::letting_through(PER_WINDOW)
+    }
+}
+
 impl Quiet {
+    /// Lets this many through in a minute.
+    pub fn letting_through(per_window: u32) -> Self {
+        Self { per_window, window: None, admitted: 0, suppressed: 0 }
+    }
+
     /// Whether to log this event; if so, how many were left out since the last one that was logged.
     pub fn admit(&mut self, now: Instant) -> Option<u64> {
         if self.window.is_none_or(|start| now.saturating_duration_since(start) >= WINDOW) {
             self.window = Some(now);
             self.admitted = 0;
         }
-        if self.admitted >= PER_WINDOW {
+        if self.admitted >= self.per_window {
             self.suppressed += 1;
             return None;
         }

@@ -1,15 +1,17 @@
 //! Named tasks under one shutdown signal: none is detached, the first that ends unasked ends all, and ending has a deadline.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 /// The tasks of a process and the signal that ends them.
 #[derive(Debug)]
 pub struct Supervisor {
-    tasks: JoinSet<&'static str>,
+    tasks: JoinSet<()>,
+    names: HashMap<Id, &'static str>,
     shutdown: CancellationToken,
 }
 
@@ -22,55 +24,57 @@ pub enum Ended {
     Unasked(&'static str),
     /// A task panicked: what it said.
     Panicked(String),
-    /// Tasks were still running at the deadline, and were aborted.
-    Overdue(usize),
+    /// These tasks were still running at the deadline, and were aborted.
+    Overdue(Vec<&'static str>),
 }
 
 impl Supervisor {
     /// No tasks yet. `shutdown` is the signal: whoever holds a clone can give it.
     pub fn new(shutdown: CancellationToken) -> Self {
-        Self { tasks: JoinSet::new(), shutdown }
+        Self { tasks: JoinSet::new(), names: HashMap::new(), shutdown }
     }
 
     /// Starts a task that is vital: it must not end before the shutdown signal.
     pub fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        self.tasks.spawn(async move {
-            task.await;
-            name
-        });
+        let id = self.tasks.spawn(task).id();
+        self.names.insert(id, name);
     }
 
-    /// Waits for the shutdown signal or the first task that ends unasked, gives the signal, and lets every task end
-    /// within `deadline`.
-    pub async fn run(mut self, deadline: Duration) -> Ended {
-        let first = tokio::select! {
+    /// Waits for the first task that ends although nobody has asked, and tells which; `None` when the shutdown signal was
+    /// given before that. Cancel-safe.
+    pub async fn watch(&mut self) -> Option<Ended> {
+        tokio::select! {
             () = self.shutdown.cancelled() => None,
-            Some(ended) = self.tasks.join_next() => Some(judge(ended)),
-        };
+            Some(ended) = self.tasks.join_next_with_id() => Some(judge(ended, &mut self.names)),
+        }
+    }
+
+    /// Gives the signal, and lets every task end within `deadline`.
+    pub async fn end(mut self, deadline: Duration) -> Ended {
         self.shutdown.cancel();
-        let drained = tokio::time::timeout(deadline, drain(&mut self.tasks)).await;
-        match (first, drained) {
-            (Some(first), _) => first,
-            (None, Ok(panicked)) => panicked.unwrap_or(Ended::Asked),
-            (None, Err(_)) => Ended::Overdue(self.tasks.len()),
+        match tokio::time::timeout(deadline, drain(&mut self.tasks, &mut self.names)).await {
+            Ok(panicked) => panicked.unwrap_or(Ended::Asked),
+            Err(_) => Ended::Overdue(self.names.into_values().collect()),
         }
     }
 }
 
-async fn drain(tasks: &mut JoinSet<&'static str>) -> Option<Ended> {
+async fn drain(tasks: &mut JoinSet<()>, names: &mut HashMap<Id, &'static str>) -> Option<Ended> {
     let mut panicked = None;
-    while let Some(ended) = tasks.join_next().await {
-        if let Ended::Panicked(what) = judge(ended) {
+    while let Some(ended) = tasks.join_next_with_id().await {
+        if let Ended::Panicked(what) = judge(ended, names) {
             panicked.get_or_insert(Ended::Panicked(what));
         }
     }
     panicked
 }
 
-fn judge(ended: Result<&'static str, JoinError>) -> Ended {
+fn judge(ended: Result<(Id, ()), JoinError>, names: &mut HashMap<Id, &'static str>) -> Ended {
+    let id = ended.as_ref().map_or_else(JoinError::id, |(id, ())| *id);
+    let name = names.remove(&id).expect("every task got its name when it was spawned");
     match ended {
-        Ok(name) => Ended::Unasked(name),
-        Err(error) => Ended::Panicked(error.to_string()),
+        Ok(_) => Ended::Unasked(name),
+        Err(error) => Ended::Panicked(format!("{name}: {error}")),
     }
 }
 
@@ -79,6 +83,13 @@ mod tests {
     use super::*;
 
     const DEADLINE: Duration = Duration::from_secs(2);
+
+    /// As a process does it.
+    async fn run(mut supervisor: Supervisor) -> Ended {
+        let unasked = supervisor.watch().await;
+        let ended = supervisor.end(DEADLINE).await;
+        unasked.unwrap_or(ended)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_signal_ends_every_task() {
@@ -89,7 +100,7 @@ mod tests {
             supervisor.spawn(name, async move { shutdown.cancelled().await });
         }
         shutdown.cancel();
-        assert_eq!(supervisor.run(DEADLINE).await, Ended::Asked);
+        assert_eq!(run(supervisor).await, Ended::Asked);
     }
 
     #[tokio::test(start_paused = true)]
@@ -99,7 +110,7 @@ mod tests {
         let signal = shutdown.clone();
         supervisor.spawn("steady", async move { signal.cancelled().await });
         supervisor.spawn("weak", async {});
-        assert_eq!(supervisor.run(DEADLINE).await, Ended::Unasked("weak"));
+        assert_eq!(run(supervisor).await, Ended::Unasked("weak"));
         assert!(shutdown.is_cancelled());
     }
 
@@ -108,7 +119,7 @@ mod tests {
         let shutdown = CancellationToken::new();
         let mut supervisor = Supervisor::new(shutdown.clone());
         supervisor.spawn("brittle", async { panic!("at once") });
-        assert!(matches!(supervisor.run(DEADLINE).await, Ended::Panicked(_)));
+        assert!(matches!(run(supervisor).await, Ended::Panicked(_)));
 
         let mut supervisor = Supervisor::new(shutdown.clone());
         let signal = shutdown.clone();
@@ -116,7 +127,7 @@ mod tests {
             signal.cancelled().await;
             panic!("while ending");
         });
-        assert!(matches!(supervisor.run(DEADLINE).await, Ended::Panicked(_)));
+        assert!(matches!(run(supervisor).await, Ended::Panicked(_)));
     }
 
     #[tokio::test(start_paused = true)]
@@ -125,6 +136,6 @@ mod tests {
         let mut supervisor = Supervisor::new(shutdown.clone());
         supervisor.spawn("stubborn", std::future::pending());
         shutdown.cancel();
-        assert_eq!(supervisor.run(DEADLINE).await, Ended::Overdue(1));
+        assert_eq!(run(supervisor).await, Ended::Overdue(vec!["stubborn"]));
     }
 }

@@ -90,7 +90,8 @@ fn nothing_but_the_gate_can_make_a_safe_drive() {
     assert!(safe.contains("#[cfg(test)]\n    pub(in crate::drive) const fn for_test"), "tests alone have another way");
     // Every way to make one but standing still is the gate's own.
     for line in code(&safe).filter(|line| line.contains("-> Self") || line.contains(": Self =")) {
-        let is_private = line.starts_with("pub(super) ") || line.contains("for_test()") || line.contains("for_test(throttle");
+        let is_private =
+            line.starts_with("pub(super) ") || line.contains("for_test()") || line.contains("for_test(throttle");
         assert!(is_private || line.contains("NEUTRAL"), "{}: {line}", path.display());
     }
 }

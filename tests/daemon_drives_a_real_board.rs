@@ -1,6 +1,8 @@
 //! The whole daemon on a real kernel I2C bus and real GPIO lines, driven by a viewer through a hub: what the driver says
 //! is what stands in the registers.
 
+#![allow(clippy::disallowed_methods, reason = "the test compares with the wall clock")]
+
 mod common;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -255,6 +255,31 @@ async fn a_viewer_that_opens_neither_channel_gets_both_from_the_hub() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_was_slow_to_open_its_channels_is_answered_on_them() {
+    let hub = TestHub::start().await;
+    let publisher = Publisher::start(&hub, CHANNEL).await;
+    let setup = viewer::Setup { labels: &["anything"], ..Default::default() };
+    let mut viewer = Viewer::join_with(&hub, CHANNEL, setup).await;
+    // The hub has opened its own by now.
+    let (_, ours) = viewer.next_metric().await;
+    assert!(!ours);
+    viewer.peer.open_channel("metric").await;
+    within("the room on our own channel", async { while !viewer.next_metric().await.1 {} }).await;
+    publisher.send_metric(r#"{"ir":{"key":"detectTime","value":1}}"#).await;
+    let lap = async {
+        loop {
+            let (text, ours) = viewer.next_metric().await;
+            if text.contains("detectTime") {
+                return ours;
+            }
+        }
+    };
+    assert!(within("the lap", lap).await, "on the channel it opened itself");
+    publisher.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn junk_is_ignored_and_what_cannot_be_ignored_ends_that_socket_alone() {
     let hub = TestHub::start().await;
     let mut signal = Signal::open(hub.secure, Some(hub.pin), PUB, &[]).await.expect("the socket");

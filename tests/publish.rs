@@ -15,7 +15,7 @@ use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
 use rtcpub::rtc::relay::{Channel, Event, MediaPacket, PublisherPeer, State, Uplink};
 use rtcpub::rtc::session::PeerId;
-use rtcpub::rtc::settings::{IceConfig, IcePolicy, Reliability, RtcConfig};
+use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::{SignalConfig, Trickle};
 use rtcpub::signal::spider::Message;
 use rtcpub::video::frame::AccessUnit;
@@ -91,7 +91,7 @@ fn start(signal: SignalConfig) -> Publisher {
         status: status_sender,
     };
     let rtc = RtcConfig {
-        ice: IceConfig { servers: Vec::new(), policy: IcePolicy::All },
+        ice: IceConfig::without_servers(),
         metric: Reliability::ORDERED_RELIABLE,
         stream: Reliability::ORDERED_RELIABLE,
     };

@@ -12,7 +12,7 @@ use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
 use rtcpub::rtc::session::PeerId;
-use rtcpub::rtc::settings::{IceConfig, IcePolicy, Reliability, RtcConfig};
+use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use rtcpub::video::units::{AccessUnitSender, access_unit_channel};
 use spider::{Server, ServerSocket, text, within};
@@ -58,7 +58,7 @@ fn start(signal: SignalConfig) -> Publisher {
         status: status_sender,
     };
     let rtc = RtcConfig {
-        ice: IceConfig { servers: Vec::new(), policy: IcePolicy::All },
+        ice: IceConfig::without_servers(),
         metric: Reliability::ORDERED_RELIABLE,
         stream: Reliability::ORDERED_RELIABLE,
     };

@@ -19,11 +19,11 @@ fn entries(folder: &str) -> usize {
 
 async fn run_and_stop(encoder: &str) {
     let config = VideoConfig {
-        camera: CameraConfig {
-            source: Source::Test,
-            size: Size::new(320, 240).expect("a valid size"),
-            framerate: Framerate::new(30).expect("a valid rate"),
-        },
+        camera: CameraConfig::new(
+            Source::Test,
+            Size::new(320, 240).expect("a valid size"),
+            Framerate::new(30).expect("a valid rate"),
+        ),
         encoder: EncoderConfig {
             choice: EncoderChoice::Named(encoder.to_owned()),
             bitrate: Bitrate::from_kbps(500).expect("a valid rate"),

@@ -2,174 +2,228 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CarControl, DriveEvents};
-use super::process;
+use super::process::{self, Signals};
+use super::provoke::Provocation;
 use super::readings::Readings;
+use super::reload::{Reload, Source};
+use super::{answers, service};
 use crate::config::Config;
 use crate::drive::actuator::{Actuator, Output};
 use crate::drive::bridge::{Bridge, BridgeRequest};
-use crate::drive::lap_sensor::LapSensor;
+use crate::drive::gate::StopCause;
+use crate::drive::lap_sensor::{LapPass, LapSensor};
 use crate::drive::settings::{ActuatorConfig, DriveConfig};
 use crate::drive::simulated::{Simulated, SimulatedCar};
-use crate::drive::{Drive, pca9685};
+use crate::drive::{Drive, DriveError, pca9685};
 use crate::exit::{Exit, Failure};
+use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
 use crate::signal::settings::TlsConfig;
 use crate::supervise::{Ended, Supervisor};
+use crate::systemd::Notifier;
 use crate::telemetry::outlet::Outlet;
+use crate::telemetry::probe::HostProbe;
 use crate::telemetry::report;
-use crate::video::control::{VideoControl, VideoStats};
+use crate::video::control::VideoControl;
+use crate::video::error::VideoError;
+use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
-use crate::video::pipeline::{Pipeline, PipelineState};
-use crate::video::settings::VideoConfig;
-use crate::video::units::{AccessUnitSender, access_unit_channel};
+use crate::video::recovery::CameraState;
+use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
 const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
-/// How long peers, socket and tasks may take to end after that; with the pipeline, less than the two seconds promised.
-const TASKS_DEADLINE: Duration = Duration::from_millis(1200);
+/// How long peers, socket and tasks may take to end after that. With [`STOP_DEADLINE`] of the pipeline this is less than
+/// the two seconds promised, even when everything hangs.
+///
+/// [`STOP_DEADLINE`]: crate::video::pipeline::STOP_DEADLINE
+const TASKS_DEADLINE: Duration = Duration::from_millis(600);
 
-/// Publishes one channel until `shutdown`.
+/// What a channel's daemon needs besides its configuration.
+pub(super) struct Surroundings {
+    pub(super) log: LogControl,
+    pub(super) signals: Signals,
+    /// Where the configuration is read again from; none for the demo, which has no file.
+    pub(super) source: Option<Source>,
+}
+
+/// Publishes one channel until it is told to stop.
 ///
 /// # Errors
 /// What kept it from starting, or ended it unasked.
-pub(super) async fn publish(config: Config, shutdown: CancellationToken) -> Result<()> {
+pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Result<()> {
+    let Surroundings { log, signals, source } = surroundings;
+    answers::protect(&log, &config);
+    let service_manager = Arc::new(Notifier::from_env());
     if config.signal.tls == TlsConfig::Insecure {
         tracing::warn!("tls.insecure: anyone between this car and its server can watch and drive");
     }
     process::save_memory();
     let (outlet, metrics) = Outlet::new();
-    let car = Car::start(&config.drive, &outlet)?;
+    let provocation = Provocation::by_environment();
+    let car = Car::start(&config.drive, &outlet, &provocation)?;
     process::guard(car.drive.handle());
-    let picture = Arc::new(Picture::default());
     let (sender, units) = access_unit_channel();
+    let status = watch::Sender::new(PublishStatus::default());
+    let control = VideoControl::new(config.video.encoder.bitrate);
+    let (camera, camera_state) = watch::channel(CameraState::Starting);
+    let readings = Arc::new(Readings {
+        channel: config.signal.channel.as_str().to_owned(),
+        started: now(),
+        drive: car.drive.handle(),
+        car: car.simulated.clone(),
+        picture: control.clone(),
+        camera: camera_state.clone(),
+        outlet: outlet.clone(),
+        publish: status.subscribe(),
+        counters: Arc::default(),
+        host: Mutex::new(HostProbe::new()),
+        frame_rates: Mutex::default(),
+    });
     let edges = Edges {
         units,
         on_key_frame_request: {
-            let picture = picture.clone();
-            Arc::new(move || picture.request_idr())
+            let (control, provocation) = (control.clone(), provocation.clone());
+            Arc::new(move || {
+                provocation.at("key frame");
+                control.request_idr();
+            })
         },
-        control: Arc::new(CarControl { drive: car.drive.handle(), bridge: car.bridge.as_ref().map(Bridge::handle) }),
+        control: Arc::new(CarControl {
+            drive: car.drive.handle(),
+            bridge: car.bridge.as_ref().map(Bridge::handle),
+            provocation: provocation.clone(),
+        }),
         metrics,
-        counters: Arc::default(),
-        status: watch::Sender::new(PublishStatus::default()),
+        counters: readings.counters.clone(),
+        status,
     };
-    let readings = Readings {
-        drive: car.drive.handle(),
-        car: car.simulated.clone(),
-        picture: picture.clone(),
-        outlet: outlet.clone(),
-    };
-
-    let tasks_shutdown = CancellationToken::new();
-    let mut supervisor = Supervisor::new(tasks_shutdown.clone());
+    let (telemetry, telemetry_settings) = watch::channel(config.telemetry.clone());
+    let tasks = CancellationToken::new();
+    let mut supervisor = Supervisor::new(tasks.clone());
     // Signalling goes ahead while the camera opens: both take their time, and neither needs the other yet.
-    supervisor.spawn("publisher", publish_session(config.signal, config.rtc, edges, tasks_shutdown.clone()));
-    supervisor.spawn("telemetry", readings.tell(tasks_shutdown.clone()));
-    let (overlay, started) = (car.overlay(), picture.clone());
-    let pipeline =
-        tokio::task::spawn_blocking(move || started.start(&config.video, overlay, sender)).await.context("video")??;
-    supervisor.spawn("video", watch_pipeline(pipeline.state(), tasks_shutdown.clone()));
-    let drive_ended = car.ended.clone();
-    supervisor.spawn("drive", async move { drive_ended.cancelled().await });
-    end_in_phases(car, supervisor, pipeline, shutdown, tasks_shutdown).await
+    let mut spawn = Spawner { supervisor: &mut supervisor, provocation: &provocation };
+    spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
+    spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
+    spawn.task("camera state", tell_camera(camera_state, outlet.clone(), tasks.clone()));
+    let (filmed, overlay) = (config.video.clone(), car.overlay(&provocation));
+    let video =
+        Video::start(Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera });
+    // The pipeline itself ends last, when these tasks have.
+    spawn.task("video", ended(video.ended.clone(), tasks.clone()));
+    spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
+    answers::start(&config, &readings, &log, &mut supervisor, &tasks).await;
+    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut supervisor, &tasks);
+    if let Some(source) = source {
+        let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
+        let reload = Reload { source, config, log, picture: control, drive, telemetry, service_manager };
+        supervisor.spawn("reload", reload.run(signals.reload, tasks.clone()));
+    }
+    end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
+}
+
+struct Spawner<'a> {
+    supervisor: &'a mut Supervisor,
+    provocation: &'a Provocation,
+}
+
+impl Spawner<'_> {
+    fn task(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.supervisor.spawn(name, self.provocation.clone().throughout(name, task));
+    }
+}
+
+/// Ends when that has, which is before its time.
+async fn ended(that: CancellationToken, shutdown: CancellationToken) {
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = that.cancelled() => {}
+    }
 }
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
 async fn end_in_phases(
     car: Car,
-    supervisor: Supervisor,
-    pipeline: Pipeline,
+    mut tasks: Supervisor,
+    video: Video,
     asked: CancellationToken,
-    tasks: CancellationToken,
+    service_manager: &Notifier,
 ) -> Result<()> {
-    let supervised = supervisor.run(TASKS_DEADLINE);
-    tokio::pin!(supervised);
     let unasked = tokio::select! {
         () = asked.cancelled() => None,
-        ended = &mut supervised => Some(ended),
+        unasked = tasks.watch() => unasked,
     };
-    // First, whatever else happens: neutral.
+    service_manager.stopping();
+    // First, whatever else happens: neutral. Asked for here, because threads that may wait can run out.
+    car.drive.handle().stop(StopCause::Shutdown);
     let parked = tokio::task::spawn_blocking(move || car.stop()).await.context("the drive")?;
-    tasks.cancel();
-    let ended = match unasked {
-        Some(ended) => ended,
-        None => supervised.await,
-    };
-    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await.context("video")?;
-    if let Err(error) = stopped {
-        tracing::warn!(%error, "the pipeline did not stop in time");
-    }
+    let ended = tasks.end(TASKS_DEADLINE).await;
+    tracing::debug!(?ended, "peers and socket are closed");
+    let kept = video.stop().await;
+    tracing::debug!("the camera is closed");
     parked?;
-    match ended {
-        // The drive's own task ends because the drive was just told to.
-        Ended::Asked | Ended::Unasked("drive") if asked.is_cancelled() => Ok(()),
+    kept?;
+    match unasked.unwrap_or(ended) {
+        Ended::Overdue(tasks) if asked.is_cancelled() => {
+            tracing::warn!(tasks = tasks.join(", "), "not ended in time, and left");
+            Ok(())
+        }
         Ended::Asked => Ok(()),
-        Ended::Unasked("video") => Err(Failure::cannot_start("the camera's pipeline has ended").into()),
         Ended::Unasked(task) => Err(anyhow!("the {task} task has ended unasked")),
         Ended::Panicked(what) => Err(Failure { exit: Exit::Panic, message: what }.into()),
-        Ended::Overdue(count) => Err(anyhow!("{count} tasks did not end in time")),
+        Ended::Overdue(tasks) => Err(anyhow!("not ended in time: {}", tasks.join(", "))),
     }
 }
 
-/// Ends when the pipeline has, which is before its time.
-async fn watch_pipeline(mut state: watch::Receiver<PipelineState>, shutdown: CancellationToken) {
+/// Tells viewers how the picture is doing, at each change.
+async fn tell_camera(mut state: watch::Receiver<CameraState>, outlet: Outlet, shutdown: CancellationToken) {
     loop {
-        match &*state.borrow_and_update() {
-            PipelineState::Starting => {}
-            PipelineState::Playing { encoder, input } => tracing::info!(encoder, input, "encoding"),
-            PipelineState::Ended => {
-                tracing::error!("camera: its stream has come to its end");
-                return;
-            }
-            PipelineState::Failed(error) => {
-                tracing::error!(%error, "camera");
-                return;
-            }
-        }
+        let message = report::video_state(&state.borrow_and_update());
+        outlet.send(message);
         tokio::select! {
             () = shutdown.cancelled() => return,
             changed = state.changed() => if changed.is_err() {
-                return;
+                // The picture has ended, and with it everything.
+                return shutdown.cancelled().await;
             },
         }
     }
 }
 
-/// The running pipeline's handle, once there is one: others hold on to this across its restarts.
-#[derive(Debug, Default)]
-pub(super) struct Picture {
-    control: Mutex<Option<VideoControl>>,
+/// The task that keeps the picture.
+struct Video {
+    keeping: JoinHandle<Result<(), VideoError>>,
+    shutdown: CancellationToken,
+    ended: CancellationToken,
 }
 
-impl Picture {
-    fn start(&self, config: &VideoConfig, overlay: OverlaySource, sender: AccessUnitSender) -> Result<Pipeline> {
-        let pipeline =
-            Pipeline::start(config, overlay, sender).map_err(|error| Failure::cannot_start(error.to_string()))?;
-        *self.control.lock().unwrap_or_else(PoisonError::into_inner) = Some(pipeline.control());
-        Ok(pipeline)
+impl Video {
+    fn start(keeper: Keeper) -> Self {
+        let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (asked, guard) = (shutdown.clone(), ended.clone().drop_guard());
+        let keeping = tokio::spawn(async move {
+            let _ended = guard;
+            keeper.keep(asked).await
+        });
+        Self { keeping, shutdown, ended }
     }
 
-    /// A pipeline that is not there yet starts with a key frame anyway.
-    fn request_idr(&self) {
-        if let Some(control) = self.control() {
-            control.request_idr();
-        }
-    }
-
-    pub(super) fn stats(&self) -> Option<VideoStats> {
-        self.control().map(|control| control.stats())
-    }
-
-    fn control(&self) -> Option<VideoControl> {
-        self.control.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Takes the pipeline to NULL.
+    async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        self.keeping.await.context("video")?.map_err(|error| match error.is_unavailable() {
+            true => Failure::cannot_start(error.to_string()).into(),
+            false => Failure { exit: Exit::BadConfiguration, message: error.to_string() }.into(),
+        })
     }
 }
 
@@ -183,40 +237,51 @@ struct Car {
 }
 
 impl Car {
-    fn start(config: &DriveConfig, outlet: &Outlet) -> Result<Self> {
-        let bridge = start_bridge(config, outlet)?;
+    fn start(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Self> {
+        let bridge = start_bridge(config, outlet, provocation)?;
         let (actuator, simulated) = actuator(config, bridge.as_ref())?;
         let ended = CancellationToken::new();
-        let mut events =
-            DriveEvents { outlet: outlet.clone(), bridge: bridge.as_ref().map(Bridge::handle), ended: ended.clone() };
+        let mut events = DriveEvents {
+            outlet: outlet.clone(),
+            bridge: bridge.as_ref().map(Bridge::handle),
+            ended: ended.clone(),
+            provocation: provocation.clone(),
+        };
         let drive = Drive::spawn(config, actuator, Box::new(move |event| events.take(&event)))
             .map_err(|error| Failure::cannot_start(error.to_string()))?;
-        let lap_sensor = start_lap_sensor(config, outlet);
+        let lap_sensor = start_lap_sensor(config, outlet, provocation);
         Ok(Self { drive, bridge, simulated, _lap_sensor: lap_sensor, ended })
     }
 
-    fn overlay(&self) -> OverlaySource {
-        let drive = self.drive.handle();
+    fn overlay(&self, provocation: &Provocation) -> OverlaySource {
+        let (drive, provocation) = (self.drive.handle(), provocation.clone());
         OverlaySource::new(move || {
+            provocation.at("picture");
             let drive = drive.snapshot();
             OverlayState { throttle: drive.throttle as f32, steering: drive.steering as f32, state: drive.state.name() }
         })
     }
 
     fn stop(self) -> Result<()> {
-        self.drive.shutdown(NEUTRAL_DEADLINE).map_err(|error| anyhow!(error))
+        self.drive.shutdown(NEUTRAL_DEADLINE).map_err(|error| match error {
+            DriveError::Panicked { .. } => Failure { exit: Exit::Panic, message: error.to_string() }.into(),
+            error => error.into(),
+        })
     }
 }
 
-fn start_bridge(config: &DriveConfig, outlet: &Outlet) -> Result<Option<Bridge>> {
+fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
     let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
-    let outlet = outlet.clone();
-    let on_request = move |request| match request {
-        BridgeRequest::Metric(message) => outlet.send(message),
+    let (outlet, provocation) = (outlet.clone(), provocation.clone());
+    let on_request = move |request| {
+        provocation.at("bridge");
+        match request {
+            BridgeRequest::Metric(message) => outlet.send(message),
+        }
     };
-    let bridge =
-        Bridge::start(bridge, neutral, on_request).map_err(|error| Failure::cannot_start(error.to_string()))?;
+    let bridge = Bridge::start(bridge, neutral, on_request)
+        .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
     Ok(Some(bridge))
 }
 
@@ -238,10 +303,14 @@ fn actuator(config: &DriveConfig, bridge: Option<&Bridge>) -> Result<(Box<dyn Ac
 }
 
 /// A car without its lap sensor still drives: what is wrong is told, and that is all.
-fn start_lap_sensor(config: &DriveConfig, outlet: &Outlet) -> Option<LapSensor> {
+fn start_lap_sensor(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Option<LapSensor> {
     let sensor = config.lap_sensor.clone()?;
-    let outlet = outlet.clone();
-    match LapSensor::start(sensor, move |pass| outlet.send(report::lap_pass(pass.unix_seconds))) {
+    let (outlet, provocation) = (outlet.clone(), provocation.clone());
+    let on_pass = move |pass: LapPass| {
+        provocation.at("lap sensor");
+        outlet.send(report::lap_pass(pass.unix_seconds));
+    };
+    match LapSensor::start(sensor, on_pass) {
         Ok(sensor) => Some(sensor),
         Err(error) => {
             tracing::error!(%error, "laps are not counted");

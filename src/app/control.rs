@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tokio_util::sync::CancellationToken;
 
+use super::provoke::Provocation;
 use crate::drive::DriveHandle;
 use crate::drive::bridge::BridgeHandle;
 use crate::drive::event::DriveEvent;
@@ -17,10 +18,13 @@ use crate::telemetry::report;
 pub(super) struct CarControl {
     pub(super) drive: DriveHandle,
     pub(super) bridge: Option<BridgeHandle>,
+    pub(super) provocation: Provocation,
 }
 
 impl ControlSink for CarControl {
     fn message(&self, message: &[u8], arrived: Instant) {
+        self.provocation.heard(message);
+        self.provocation.at("stream");
         let topic = self.drive.message(message, arrived);
         match &self.bridge {
             Some(bridge) => bridge.stream(message),
@@ -45,10 +49,14 @@ pub(super) struct DriveEvents {
     pub(super) bridge: Option<BridgeHandle>,
     /// Given when the thread has ended, for whatever reason.
     pub(super) ended: CancellationToken,
+    pub(super) provocation: Provocation,
 }
 
 impl DriveEvents {
     pub(super) fn take(&mut self, event: &DriveEvent) {
+        if let DriveEvent::MaxSpeed(_) = event {
+            self.provocation.at("drive");
+        }
         if let (DriveEvent::State(state), Some(bridge)) = (event, &self.bridge) {
             bridge.gate(*state);
         }

@@ -1,8 +1,12 @@
 //! What a long-running command needs of the process: a runtime, the signals that end it, and the guard against panics.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result};
+use rustix::process::Signal;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::DriveHandle;
@@ -17,8 +21,26 @@ pub(crate) const WORKER_NAME: &str = "rtcpub-io";
 /// How long a panic waits for neutral before the process ends.
 const PANIC_DEADLINE: std::time::Duration = std::time::Duration::from_millis(50);
 
-/// Runs `main` until it returns; SIGTERM, SIGINT and the end of the terminal (SIGHUP) cancel the token it is given.
-pub(super) fn run<F, T>(main: impl FnOnce(CancellationToken) -> F) -> Result<T>
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// To a command that a person runs: the terminal is gone.
+    Ends,
+    /// To a daemon: read the configuration again.
+    Reloads,
+}
+
+/// What signals ask for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signals {
+    /// The end: SIGTERM, SIGINT, and SIGHUP where it means that.
+    pub(super) shutdown: CancellationToken,
+    /// To read the configuration again. Several before it is done are one.
+    pub(super) reload: Arc<Notify>,
+}
+
+/// Runs `main` until it returns, and tells it what the process is asked for.
+pub(super) fn run<F, T>(on_hangup: Hangup, main: impl FnOnce(Signals) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -29,21 +51,33 @@ where
         .enable_all()
         .build()
         .context("the runtime's threads cannot be started")?;
-    runtime.block_on(async {
-        let shutdown = CancellationToken::new();
-        let ended = main(shutdown.clone());
-        tokio::pin!(ended);
+    let result = runtime.block_on(async {
+        let signals = Signals::default();
+        let shutdown = signals.shutdown.clone();
+        // Before anything else: a signal that nobody awaits would kill.
         let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let mut hangup = signal(SignalKind::hangup())?;
+        let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
+        // Ctrl-Z is not obeyed: a process that does not run stops no car.
+        let mut suspend = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
+        let ended = main(signals.clone());
+        tokio::pin!(ended);
         loop {
             tokio::select! {
                 result = &mut ended => return result,
                 _ = terminate.recv() => stop("SIGTERM", &shutdown),
                 _ = interrupt.recv() => stop("SIGINT", &shutdown),
-                _ = hangup.recv() => stop("SIGHUP", &shutdown),
+                _ = hangup.recv() => match on_hangup {
+                    Hangup::Ends => stop("SIGHUP", &shutdown),
+                    Hangup::Reloads => signals.reload.notify_one(),
+                },
+                _ = quit.recv() => stop("SIGQUIT", &shutdown),
+                _ = suspend.recv() => tracing::warn!("not suspended, for that would stop no car; Ctrl-C ends it"),
             }
         }
-    })
+    });
+    // Everything that can end has ended. What is left is a thread inside a driver that hangs.
+    runtime.shutdown_background();
+    result
 }
 
 fn stop(signal: &str, shutdown: &CancellationToken) {

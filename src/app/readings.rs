@@ -1,72 +1,141 @@
-//! Telemetry at its two paces: what moves, ten times a second and only when it changed; the rest once a second.
+//! What is known of the daemon, for all who ask; and telemetry at its two paces: what moves, ten times a second and only
+//! when it changed; the rest once a period.
 
-use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::channel::Picture;
 use crate::drive::DriveHandle;
 use crate::drive::simulated::SimulatedCar;
+use crate::rtc::publisher::PublishStatus;
+use crate::rtc::pump::PublishCounters;
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::probe::{self, HostProbe};
 use crate::telemetry::report;
+use crate::telemetry::settings::{TelemetryConfig, Topic};
+use crate::telemetry::snapshot::{FrameRates, LinkReading, Snapshot};
+use crate::video::control::{VideoControl, VideoStats};
+use crate::video::recovery::CameraState;
 
 /// How often what moves is looked at.
 const MOTION_PERIOD: Duration = Duration::from_millis(100);
-/// Every so many of these everything is told.
-const MOTIONS_A_ROUND: u32 = 10;
 
-/// What telemetry is read from.
+/// What everything known is read from.
 pub(super) struct Readings {
+    pub(super) channel: String,
+    pub(super) started: Instant,
     pub(super) drive: DriveHandle,
     pub(super) car: Option<SimulatedCar>,
-    pub(super) picture: Arc<Picture>,
+    pub(super) picture: VideoControl,
+    pub(super) camera: watch::Receiver<CameraState>,
     pub(super) outlet: Outlet,
+    pub(super) publish: watch::Receiver<PublishStatus>,
+    pub(super) counters: Arc<PublishCounters>,
+    pub(super) host: Mutex<HostProbe>,
+    /// Over the last period.
+    pub(super) frame_rates: Mutex<FrameRates>,
 }
 
 impl Readings {
+    /// Everything, now.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let (now, drive, publish) = (now(), self.drive.snapshot(), self.publish.borrow().clone());
+        Snapshot {
+            channel: self.channel.clone(),
+            link: self.link(&publish),
+            publish,
+            camera: self.camera.borrow().clone(),
+            video: self.encoding().map(|stats| (stats, *lock(&self.frame_rates))),
+            drive_age: now.saturating_duration_since(drive.ticked),
+            drive,
+            host: lock(&self.host).read(now),
+            process: probe::process(now.saturating_duration_since(self.started)),
+        }
+    }
+
     /// Tells viewers until `shutdown`.
-    pub(super) async fn tell(self, shutdown: CancellationToken) {
-        let started = now();
+    pub(super) async fn tell(self: Arc<Self>, settings: watch::Receiver<TelemetryConfig>, shutdown: CancellationToken) {
         let mut ticks = tokio::time::interval(MOTION_PERIOD);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut host = HostProbe::default();
         let mut shown = None;
-        let mut video = None;
-        for tick in 0_u32.. {
+        let mut counted: Option<(VideoStats, Instant)> = None;
+        let mut next_round = now();
+        loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 _ = ticks.tick() => {}
             }
-            let drive = self.drive.snapshot();
-            let round = tick % MOTIONS_A_ROUND == 0;
-            let mut messages = report::drive_motion(&drive, shown.as_ref().filter(|_| !round));
-            shown = Some(drive);
-            if round {
-                // Viewers come at any time: what only changes are told of elsewhere is repeated for them.
-                messages.push(report::drive_state(drive.state));
-                messages.push(report::metric("speed", "maxSpeed", drive.max_speed.ticks()));
-                if let Some(car) = &self.car {
-                    messages.extend(report::simulated(&car.state()));
-                }
-                let read = now();
-                if let Some(stats) = self.picture.stats()
-                    && let Some((before, since)) = video.replace((stats, read))
-                {
-                    messages.extend(report::video(&stats, &before, seconds(since, read)));
-                }
-                messages.extend(report::host(&host.read()));
-                messages.extend(report::process(probe::resident_kib(), read.duration_since(started).as_secs()));
+            let (now, settings) = (now(), settings.borrow().clone());
+            // A tick may come a little early of its round.
+            let round = now + MOTION_PERIOD / 2 >= next_round;
+            if settings.tells(Topic::Drive) {
+                let drive = self.drive.snapshot();
+                let moved = report::drive_motion(&drive, shown.as_ref().filter(|_| !round));
+                moved.into_iter().for_each(|message| self.outlet.send(message));
+                shown = Some(drive);
             }
-            messages.into_iter().for_each(|message| self.outlet.send(message));
+            if round {
+                next_round = now + settings.period;
+                self.count_frames(&mut counted, now);
+                self.round(&settings, now).into_iter().for_each(|message| self.outlet.send(message));
+            }
+        }
+    }
+
+    fn round(&self, settings: &TelemetryConfig, now: Instant) -> Vec<String> {
+        let drive = self.drive.snapshot();
+        // Viewers come at any time: what only changes are told of elsewhere is repeated for them.
+        let mut messages = vec![
+            report::drive_state(drive.state),
+            report::metric("speed", "maxSpeed", drive.max_speed.ticks()),
+            report::video_state(&self.camera.borrow()),
+        ];
+        for topic in &settings.topics {
+            messages.extend(match topic {
+                Topic::Drive => self.car.as_ref().map(|car| report::simulated(&car.state())).unwrap_or_default(),
+                Topic::Video => {
+                    let stats = self.encoding();
+                    stats.map(|stats| report::video(&stats, *lock(&self.frame_rates))).unwrap_or_default()
+                }
+                Topic::Host => report::host(&lock(&self.host).read(now)),
+                Topic::Process => report::process(&probe::process(now.saturating_duration_since(self.started))),
+                Topic::Link => report::link(&self.link(&self.publish.borrow())),
+            });
+        }
+        messages
+    }
+
+    fn count_frames(&self, counted: &mut Option<(VideoStats, Instant)>, now: Instant) {
+        let stats = self.picture.stats();
+        if let Some((before, since)) = counted.replace((stats, now)) {
+            let rates = FrameRates::between(&before, &stats, now.saturating_duration_since(since));
+            *lock(&self.frame_rates) = rates.unwrap_or_default();
+        }
+    }
+
+    /// `None` before the first encoder runs.
+    fn encoding(&self) -> Option<VideoStats> {
+        Some(self.picture.stats()).filter(|stats| !stats.encoder.is_empty())
+    }
+
+    fn link(&self, publish: &PublishStatus) -> LinkReading {
+        LinkReading {
+            publishing: publish.publishing,
+            sessions: publish.sessions,
+            packets: self.counters.packets.load(Relaxed),
+            access_units: self.counters.access_units.load(Relaxed),
+            metrics_dropped: self.counters.metrics_dropped.load(Relaxed) + self.outlet.dropped(),
         }
     }
 }
 
-fn seconds(since: Instant, until: Instant) -> f64 {
-    until.duration_since(since).as_secs_f64().max(f64::EPSILON)
+/// Nothing panics while one of these is held; if it did, what lies in it would still be whole.
+fn lock<T>(of: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell of telemetry")]

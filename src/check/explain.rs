@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::drive::settings::{
     ActuatorConfig, DriveConfig, LimitsConfig, MaxSpeedConfig, Pca9685Config, Pulse, StopBehaviour, VehicleConfig,
 };
-use crate::rtc::settings::{DeliveryLimit, IcePolicy, Reliability, RtcConfig};
+use crate::rtc::settings::{DeliveryLimit, IcePolicy, IceServer, Reliability, RtcConfig, TurnCredential, TurnServer};
 use crate::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use crate::video::settings::{EncoderChoice, Source, VideoConfig};
 
@@ -17,8 +17,22 @@ pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<String>)> {
         ("Connection", connection(&config.rtc)),
         ("Picture", picture(&config.video)),
         ("Car", car(&config.drive)),
+        ("Telemetry", telemetry(config)),
         ("Log", vec![format!("{}, on standard error.", config.log.filter.as_str())]),
     ]
+}
+
+fn telemetry(config: &Config) -> Vec<String> {
+    let topics: Vec<_> = config.telemetry.topics.iter().map(|topic| topic.name()).collect();
+    let mut lines = vec![match topics[..] {
+        [] => "Tells viewers nothing beyond events.".to_owned(),
+        _ => format!("Tells viewers of {} every {}.", topics.join(", "), time(config.telemetry.period)),
+    }];
+    if let Some(metrics) = &config.metrics {
+        lines.push(format!("Prometheus may ask at http://{}/metrics.", metrics.listen));
+    }
+    lines.push(format!("rtcpub status asks at {}.", config.status.socket.display()));
+    lines
 }
 
 fn server(signal: &SignalConfig) -> Vec<String> {
@@ -75,8 +89,14 @@ fn connection(rtc: &RtcConfig) -> Vec<String> {
         lines.push("No STUN or TURN server: both ends must reach each other directly.".to_owned());
     }
     for server in &rtc.ice.servers {
-        let user = server.credential.as_ref().map(|credential| format!(" as {}", credential.username));
-        lines.push(format!("Uses {}{}.", server.url, user.unwrap_or_default()));
+        let user = match server {
+            IceServer::Stun(_) => String::new(),
+            IceServer::Turn(TurnServer { credential: TurnCredential::Static { username, .. }, .. }) => {
+                format!(" as {username}")
+            }
+            IceServer::Turn(_) => " by credentials made anew for each session".to_owned(),
+        };
+        lines.push(format!("Uses {}{user}.", server.url()));
     }
     lines.push(match rtc.ice.policy {
         IcePolicy::All => "Any candidate may be used: host, server reflexive, relayed.".to_owned(),

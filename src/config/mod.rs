@@ -39,6 +39,8 @@ use crate::drive::settings::DriveConfig;
 use crate::logging::LogFilter;
 use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
+use crate::status::settings::{MetricsConfig, StatusConfig};
+use crate::telemetry::settings::TelemetryConfig;
 use crate::video::settings::VideoConfig;
 use facts::Facts;
 use layers::Layers;
@@ -60,6 +62,12 @@ pub struct Config {
     pub rtc: RtcConfig,
     /// The car.
     pub drive: DriveConfig,
+    /// What is told on the `metric` channel, and how often.
+    pub telemetry: TelemetryConfig,
+    /// Where Prometheus may ask, when it may.
+    pub metrics: Option<MetricsConfig>,
+    /// Where `rtcpub status` asks.
+    pub status: StatusConfig,
 }
 
 /// What is logged.

@@ -134,6 +134,28 @@ impl<'a> Reader<'a> {
         Err(self.problem(key, remedy))
     }
 
+    /// Any number of a few words, each taken once; all of them by default.
+    pub(super) fn choices<T: Copy + PartialEq>(&mut self, key: &str, options: &[(&str, T)]) -> Read<Vec<T>> {
+        let Some(ValueKind::Array(found)) = self.ask(key, Kind::Texts)? else {
+            let words: Vec<_> = options.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            self.settle(key, Shown::Plain(format!("[{}]", words.join(", "))), Origin::Default);
+            return Ok(options.iter().map(|(_, choice)| *choice).collect());
+        };
+        let mut chosen = Vec::new();
+        for element in found {
+            let ValueKind::String(word) = &element.kind else { continue };
+            match options.iter().find(|(option, _)| option == word) {
+                Some((_, choice)) if chosen.contains(choice) => {}
+                Some((_, choice)) => chosen.push(*choice),
+                None => {
+                    let words: Vec<_> = options.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+                    return Err(self.problem(key, format!("each must be one of {}", words.join(", "))));
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
     /// Any text.
     pub(super) fn text(&mut self, key: &str, default: &str) -> Read<String> {
         let given = self.text_if_given(key)?;

@@ -24,6 +24,10 @@ pub(super) fn from_item(item: &Item, kind: Kind) -> Result<ValueKind, &'static s
             let integers = elements.iter().map(toml_edit::Value::as_integer);
             integers.collect::<Option<Vec<_>>>().map(list).ok_or("an array of something else")
         }
+        (Kind::Texts, Toml::Array(elements)) => {
+            let texts = elements.iter().map(toml_edit::Value::as_str);
+            texts.collect::<Option<Vec<_>>>().map(list).ok_or("an array of something else")
+        }
         _ => Err(found),
     }
 }
@@ -44,9 +48,11 @@ pub(super) fn from_text(text: &str, kind: Kind) -> Result<ValueKind, String> {
         },
         Kind::Text | Kind::Secret => Ok(text.into()),
         Kind::Integers => {
-            let text = text.trim();
-            let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-            inner.split(',').map(integer).collect::<Result<Vec<_>, _>>().map(list).map_err(|_| refused())
+            inner(text).split(',').map(integer).collect::<Result<Vec<_>, _>>().map(list).map_err(|_| refused())
+        }
+        Kind::Texts => {
+            let elements = inner(text).split(',').map(|element| element.trim().trim_matches('"'));
+            Ok(list(elements.filter(|element| !element.is_empty()).collect()))
         }
         Kind::Tables => Err(refused()),
     }
@@ -66,8 +72,14 @@ fn integer(text: &str) -> Result<i64, String> {
     })
 }
 
-fn list(integers: Vec<i64>) -> ValueKind {
-    ValueKind::Array(integers.into_iter().map(|n| Value::new(None, n)).collect())
+/// What stands between the brackets of an array, which may be left out.
+fn inner(text: &str) -> &str {
+    let text = text.trim();
+    text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text)
+}
+
+fn list<T: Into<ValueKind>>(elements: Vec<T>) -> ValueKind {
+    ValueKind::Array(elements.into_iter().map(|element| Value::new(None, element)).collect())
 }
 
 fn describe(item: &Item) -> &'static str {

@@ -19,6 +19,7 @@ pub(super) enum Kind {
     /// Text that must not be shown, nor be given on the command line.
     Secret,
     Integers,
+    Texts,
     /// An array of tables, whose own keys follow under `key[]`.
     Tables,
 }
@@ -37,6 +38,7 @@ impl Kind {
             Self::Boolean => "true or false",
             Self::Text | Self::Secret => "a string",
             Self::Integers => "an array of integers",
+            Self::Texts => "an array of strings",
             Self::Tables => "an array of tables",
         }
     }

@@ -44,12 +44,19 @@ impl Shown {
             (Some(kind), _) if kind.holds_secrets() => Self::Secret,
             (_, ValueKind::String(text)) => Self::text(text),
             (_, ValueKind::Array(elements)) => {
-                let elements: Vec<_> = elements.iter().map(|element| element.kind.to_string()).collect();
+                let elements: Vec<_> = elements.iter().map(|element| element_text(&element.kind)).collect();
                 Self::Plain(format!("[{}]", elements.join(", ")))
             }
             (_, ValueKind::Float(number)) => Self::Plain(format!("{number:?}")),
             (_, plain) => Self::Plain(plain.to_string()),
         }
+    }
+}
+
+fn element_text(element: &ValueKind) -> String {
+    match element {
+        ValueKind::String(text) => toml_edit::Value::from(text.as_str()).to_string(),
+        plain => plain.to_string(),
     }
 }
 

@@ -315,6 +315,11 @@ impl Drop for PublisherSeat {
 }
 
 impl ViewerSeat {
+    /// The channel it watches.
+    pub fn channel(&self) -> &ChannelId {
+        &self.channel
+    }
+
     /// The publisher's packets from now on.
     pub fn media(&self) -> broadcast::Receiver<Packet> {
         self.media.subscribe()

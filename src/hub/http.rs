@@ -1,6 +1,7 @@
 //! What a request gets: a file of the page, the list of channels, a socket, or a refusal that says why.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -10,7 +11,7 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::channels::Channels;
+use super::channels::{Channels, PublisherSeat, ViewerInbox, ViewerSeat};
 use super::guard::{self, Names, Refusal, Scheme, TokenJudge};
 use super::page;
 use super::settings::HubConfig;
@@ -38,13 +39,13 @@ pub struct Arrival {
     pub peer: SocketAddr,
 }
 
-/// A socket that was granted: the upgrade follows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant {
-    /// For whom.
-    pub role: Role,
-    /// On which channel.
-    pub channel: ChannelId,
+/// A socket that was granted: the upgrade follows. Its place is taken already.
+#[derive(Debug)]
+pub enum Grant {
+    /// For a publisher.
+    Publisher(PublisherSeat),
+    /// For a viewer.
+    Viewer(ViewerSeat, ViewerInbox),
 }
 
 type Reply = Response<Full<Bytes>>;
@@ -54,12 +55,12 @@ pub fn respond<B>(
     request: &Request<B>,
     arrival: Arrival,
     gate: &Gatekeeper,
-    channels: &Channels,
+    channels: &Arc<Channels>,
 ) -> (Reply, Option<Grant>) {
     let path = request.uri().path();
     let role = [Role::Publisher, Role::Viewer].into_iter().find(|role| role.path() == path);
     if let Some(role) = role {
-        return match grant(request, role, arrival, gate) {
+        return match grant(request, role, arrival, gate, channels) {
             Ok(grant) => (upgrade(request.headers()), Some(grant)),
             Err(denial) => (denial.reply(), None),
         };
@@ -124,7 +125,13 @@ fn serve<B>(request: &Request<B>, gate: &Gatekeeper, channels: &Channels) -> Res
     Ok(body(asset.body(), page::headers(asset.media_type, &host)))
 }
 
-fn grant<B>(request: &Request<B>, role: Role, arrival: Arrival, gate: &Gatekeeper) -> Result<Grant, Denial> {
+fn grant<B>(
+    request: &Request<B>,
+    role: Role,
+    arrival: Arrival,
+    gate: &Gatekeeper,
+    channels: &Arc<Channels>,
+) -> Result<Grant, Denial> {
     let headers = request.headers();
     guard::check_origin(headers, &gate.names, arrival.scheme)?;
     let token = match role {
@@ -141,7 +148,11 @@ fn grant<B>(request: &Request<B>, role: Role, arrival: Arrival, gate: &Gatekeepe
     if !is_upgrade(request) {
         return Err(Denial::new(StatusCode::UPGRADE_REQUIRED, "this address is a WebSocket (version 13)"));
     }
-    Ok(Grant { role, channel })
+    let seated = match role {
+        Role::Publisher => channels.seat_publisher(&channel).map(Grant::Publisher),
+        Role::Viewer => channels.seat_viewer(&channel).map(|(seat, inbox)| Grant::Viewer(seat, inbox)),
+    };
+    seated.map_err(|full| Denial::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()))
 }
 
 fn channel_of(query: Option<&str>) -> Result<ChannelId, Denial> {

@@ -2,6 +2,7 @@ use http_body_util::BodyExt;
 use hyper::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 
 use super::*;
+use crate::hub::room::MAX_VIEWERS;
 use crate::secret::Secret;
 
 const UPGRADE_HEADERS: [(HeaderName, &str); 4] = [
@@ -37,7 +38,7 @@ fn arrival(scheme: Scheme, peer: &str) -> Arrival {
 }
 
 fn answer(request: &Request<()>, gate: &Gatekeeper) -> (Reply, Option<Grant>) {
-    respond(request, arrival(Scheme::Http, "127.0.0.1:50000"), gate, &Channels::default())
+    respond(request, arrival(Scheme::Http, "127.0.0.1:50000"), gate, &Arc::default())
 }
 
 fn status(request: &Request<()>, gate: &Gatekeeper) -> u16 {
@@ -56,7 +57,7 @@ fn socket(uri: &str, more: &[(HeaderName, &str)]) -> Request<()> {
 #[tokio::test]
 async fn the_page_comes_with_the_headers_that_keep_it_to_itself() {
     let (reply, grant) = answer(&request("GET", "/?channel=x", &[]), &gate());
-    assert_eq!((reply.status(), grant), (StatusCode::OK, None));
+    assert_eq!((reply.status(), grant.is_none()), (StatusCode::OK, true));
     let header = |name: &str| reply.headers()[name].to_str().expect("text").to_owned();
     assert_eq!(header("content-type"), "text/html; charset=utf-8");
     assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self';"));
@@ -108,8 +109,8 @@ fn a_page_of_another_origin_cannot_open_a_socket() {
 #[test]
 fn a_socket_is_granted_for_the_decoded_channel_and_the_handshake_is_the_standards() {
     let (reply, grant) = answer(&socket("/live/ws/sub?vcodec=h264&channel=a+b%26c", &[]), &open_gate());
-    let channel = ChannelId::new("a b&c").expect("an id");
-    assert_eq!(grant, Some(Grant { role: Role::Viewer, channel }));
+    let Some(Grant::Viewer(seat, _)) = grant else { panic!("for a viewer") };
+    assert_eq!(seat.channel().as_str(), "a b&c");
     assert_eq!(reply.status(), StatusCode::SWITCHING_PROTOCOLS);
     assert_eq!(reply.headers()[SEC_WEBSOCKET_ACCEPT], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     assert!(!reply.headers().contains_key(SEC_WEBSOCKET_PROTOCOL));
@@ -121,7 +122,7 @@ fn a_socket_is_granted_for_the_decoded_channel_and_the_handshake_is_the_standard
 async fn a_socket_without_a_usable_channel_is_refused_with_the_remedy() {
     for query in ["", "?vcodec=h264", "?channel=", "?channel=%00", "?channel=a&channel=b"] {
         let (reply, grant) = answer(&socket(&format!("/live/ws/pub{query}"), &[]), &open_gate());
-        assert_eq!((reply.status(), grant), (StatusCode::BAD_REQUEST, None), "{query}");
+        assert_eq!((reply.status(), grant.is_none()), (StatusCode::BAD_REQUEST, true), "{query}");
         assert!(text(reply).await.contains("channel"));
     }
     let long = "x".repeat(257);
@@ -165,21 +166,35 @@ fn publishers_from_other_machines_need_tls() {
         (Scheme::Https, "192.0.2.9:5000", 101),
     ];
     for (scheme, peer, expected) in rows {
-        let (reply, _) = respond(&request, arrival(scheme, peer), &open_gate(), &Channels::default());
+        let (reply, _) = respond(&request, arrival(scheme, peer), &open_gate(), &Arc::default());
         assert_eq!(reply.status().as_u16(), expected, "{scheme:?} from {peer}");
     }
     let viewer = socket("/live/ws/sub?channel=x", &[]);
-    let (reply, _) = respond(&viewer, arrival(Scheme::Http, "192.0.2.9:5000"), &open_gate(), &Channels::default());
+    let (reply, _) = respond(&viewer, arrival(Scheme::Http, "192.0.2.9:5000"), &open_gate(), &Arc::default());
     assert_eq!(reply.status().as_u16(), 101);
 }
 
 #[tokio::test]
 async fn the_list_of_channels_is_json() {
-    let channels = std::sync::Arc::new(Channels::default());
+    let channels = Arc::new(Channels::default());
     let seat = channels.seat_publisher(&ChannelId::new("car \"1\"").expect("an id")).expect("a seat");
     seat.connected();
     let (reply, _) =
         respond(&request("GET", "/channels", &[]), arrival(Scheme::Http, "127.0.0.1:1"), &open_gate(), &channels);
     assert_eq!(reply.headers()["content-type"], "application/json");
     assert_eq!(text(reply).await, r#"[{"id":"car \"1\"","viewers":0}]"#);
+}
+
+#[tokio::test]
+async fn a_full_room_says_so() {
+    let channels = Arc::new(Channels::default());
+    let seats: Vec<_> =
+        (0..MAX_VIEWERS).map(|_| channels.seat_viewer(&ChannelId::new("x").expect("an id")).expect("a seat")).collect();
+    let viewer = socket("/live/ws/sub?channel=x", &[]);
+    let arrival = arrival(Scheme::Http, "127.0.0.1:1");
+    let (reply, grant) = respond(&viewer, arrival, &open_gate(), &channels);
+    assert_eq!((reply.status(), grant.is_none()), (StatusCode::SERVICE_UNAVAILABLE, true));
+    assert!(text(reply).await.contains("64 viewers"));
+    drop(seats);
+    assert_eq!(respond(&viewer, arrival, &open_gate(), &channels).0.status(), StatusCode::SWITCHING_PROTOCOLS);
 }

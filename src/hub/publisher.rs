@@ -24,6 +24,7 @@ const FLOW_CHECK: Duration = Duration::from_secs(2);
 
 /// Runs a publisher's session to its end.
 pub async fn run(mut signalling: Signalling, seat: PublisherSeat, context: &SessionContext) {
+    tracing::info!(channel = %seat.channel(), "publisher arrived");
     let mut session =
         Session { seat: Arc::new(seat), peer: None, parts: JoinSet::new(), packets: Arc::default(), orphan: None };
     let reason = session.run(&mut signalling, context).await;
@@ -79,6 +80,11 @@ impl Session {
                     }
                 }
                 Ok(()) = viewers.changed() => signalling.send_viewers(*viewers.borrow_and_update()),
+                Some(ended) = self.parts.join_next() => {
+                    if ended.is_err() {
+                        return "a part of its session failed".to_owned();
+                    }
+                }
             }
         }
     }

@@ -24,7 +24,6 @@ use super::http::{self, Arrival, Gatekeeper, Grant};
 use super::signalling::Signalling;
 use super::{publisher, viewer};
 use crate::signal::socket;
-use crate::signal::spider::Role;
 
 /// Connections at once, sockets included. Full: further ones wait in the kernel's queue.
 const MAX_CONNECTIONS: usize = 256;
@@ -160,7 +159,7 @@ where
     let granted: Mutex<Option<(OnUpgrade, Grant)>> = Mutex::new(None);
     let service = service_fn(|mut request: Request<Incoming>| {
         let (reply, grant) = http::respond(&request, arrival, &server.gate, &server.context.channels);
-        if reply.status().is_client_error() {
+        if reply.status().is_client_error() || reply.status().is_server_error() {
             tracing::debug!("{} {} from {}: {}", request.method(), request.uri().path(), arrival.peer, reply.status());
         }
         if let Some(grant) = grant {
@@ -190,27 +189,14 @@ async fn session(server: &Server, upgrade: OnUpgrade, grant: Grant) {
         Err(error) => return tracing::debug!("WebSocket upgrade: {error}"),
     };
     let (socket, pump) = socket::accept(stream).await;
-    let signalling = Signalling::new(socket);
-    tokio::join!(pump, attend(server, signalling, grant));
+    tokio::join!(pump, attend(server, Signalling::new(socket), grant));
 }
 
-async fn attend(server: &Server, mut signalling: Signalling, grant: Grant) {
-    let context = &server.context;
-    let refused = match grant.role {
-        Role::Publisher => match context.channels.seat_publisher(&grant.channel) {
-            Ok(seat) => {
-                tracing::info!(channel = %grant.channel, "publisher arrived");
-                return publisher::run(signalling, seat, context).await;
-            }
-            Err(full) => full,
-        },
-        Role::Viewer => match context.channels.seat_viewer(&grant.channel) {
-            Ok((seat, inbox)) => return viewer::run(signalling, seat, inbox, context).await,
-            Err(full) => full,
-        },
-    };
-    tracing::warn!(channel = %grant.channel, "turned away: {refused}");
-    signalling.dismiss();
+async fn attend(server: &Server, signalling: Signalling, grant: Grant) {
+    match grant {
+        Grant::Publisher(seat) => publisher::run(signalling, seat, &server.context).await,
+        Grant::Viewer(seat, inbox) => viewer::run(signalling, seat, inbox, &server.context).await,
+    }
 }
 
 /// Where media sockets are bound, given where the hub listens: a wildcard stands for every interface, loopback for

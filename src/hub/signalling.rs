@@ -206,3 +206,7 @@ fn describe(reason: CloseReason) -> String {
         CloseReason::Ours => "closed here".to_owned(),
     }
 }
+
+#[cfg(test)]
+#[path = "signalling_tests.rs"]
+mod tests;

@@ -16,11 +16,11 @@ use super::server::SessionContext;
 use super::signalling::{Request, Signalling};
 use super::stream_message::StreamMessage;
 use crate::quiet::Quiet;
-use crate::rtc::relay::{Channel, Downlink, Event, MediaPacket, RelayError, SendError, State, ViewerPeer};
+use crate::rtc::relay::{Channel, Downlink, Event, MediaPacket, Opener, RelayError, SendError, State, ViewerPeer};
 
 /// A connected viewer that has opened a data channel of its own to have SCTP, but not these, gets them from us after
 /// this long.
-const CHANNEL_GRACE: Duration = Duration::from_secs(1);
+const CHANNEL_GRACE: Duration = Duration::from_secs(2);
 /// A viewer still without a picture after this long, while packets flow, asks again: it missed the start of the last
 /// key frame.
 const PICTURE_PATIENCE: Duration = Duration::from_secs(1);
@@ -95,6 +95,11 @@ impl Session {
                 Some(text) = inbox.metric.recv() => drop(self.metric(&text).await),
                 () = expiry(self.open_channels_at) => self.open_channels().await,
                 () = self.channels.metric_catches_up() => self.show_room().await,
+                Some(ended) = self.picture.join_next() => {
+                    if ended.is_err() {
+                        return "its picture's pump failed".to_owned();
+                    }
+                }
             }
         }
     }
@@ -161,6 +166,11 @@ impl Session {
     async fn channel_opened(&mut self, channel: Channel) {
         match channel.label() {
             "metric" => {
+                // A viewer that was slow to open its own listens on that one, and perhaps not on ours.
+                let theirs = self.channels.metric.as_ref().is_some_and(|metric| metric.opener() == Opener::Them);
+                if theirs && channel.opener() == Opener::Us {
+                    return;
+                }
                 self.channels.metric = Some(channel);
                 self.show_room().await;
             }

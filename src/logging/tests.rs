@@ -31,7 +31,7 @@ impl<'a> MakeWriter<'a> for Captured {
 /// What `events` logs by this filter, and the means to change it.
 fn logged(filter: &str, style: Style, events: impl FnOnce(&LogControl)) -> Vec<String> {
     let captured = Captured::default();
-    let (layer, control) = layers(&LogFilter::parse(filter).expect(filter), style, captured.clone());
+    let (layer, control) = layers(&LogFilter::parse(filter).expect(filter), style, None, captured.clone());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || events(&control));
     let bytes = captured.0.lock().expect("all have written").clone();
     String::from_utf8(bytes).expect("logs are text").lines().map(str::to_owned).collect()
@@ -121,4 +121,43 @@ fn a_filter_that_would_not_do_what_it_says_is_refused() {
         let remedy = LogFilter::parse(text).expect_err(text);
         assert!(remedy.contains(expected), "{text}: {remedy}");
     }
+}
+
+#[test]
+fn what_is_protected_is_in_no_line_and_not_among_the_recent_ones() {
+    for style in [Style::Journal, Style::Plain, Style::Terminal] {
+        let mut recent = None;
+        let lines = logged("trace,hyper=trace", style, |control| {
+            control.protect([&Secret::new("hunter2")]);
+            control.know(["198.51.100.1".parse().expect("an address")]);
+            error!(token = "hunter2", "sent \"hunter2\" to 203.0.113.1 by 198.51.100.1");
+            debug!(pwd = "made-up", "from 203.0.113.2:5000");
+            tracing::trace!(target: "hyper::h1", "Bearer abc");
+            recent = Some(control.recent());
+        });
+        let all = lines.join("\n");
+        for secret in ["hunter2", "made-up", "abc", "203.0.113.1"] {
+            assert!(!all.contains(secret), "{secret}: {all}");
+        }
+        assert!(all.contains("198.51.100.1") && all.contains("203.0.113.2"), "{all}");
+        let recent = recent.expect("it ran").list();
+        let text = "rtcpub::logging::tests: sent \"[redacted]\" to [address] by 198.51.100.1 token=\"[redacted]\"";
+        assert_eq!(recent.iter().map(|noted| noted.text.as_str()).collect::<Vec<_>>(), [text]);
+    }
+}
+
+#[test]
+fn an_error_that_repeats_itself_is_logged_a_few_times_and_counted() {
+    let mut counts = None;
+    let lines = logged("info", Style::Plain, |control| {
+        for number in 0..1000 {
+            warn!(number, "again");
+            info!("as often as one likes");
+        }
+        warn!("from another place");
+        counts = Some(control.recent().counts());
+    });
+    let of = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!((of("again"), of("as often"), of("from another place")), (20, 1000, 1));
+    assert_eq!(counts, Some((1001, 0)), "those that are not logged count too");
 }

@@ -16,9 +16,10 @@ const CANDIDATE_CAPACITY: usize = 256;
 pub(crate) enum Letter {
     State(PeerId, PeerState),
     Candidate(PeerId, CandidateInit),
+    RelayLost(PeerId, String),
 }
 
-/// States are kept newest-wins for each peer, so their number is bounded by the number of peers.
+/// States and lost relays are kept newest-wins for each peer, so their number is bounded by the number of peers.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     letters: Mutex<VecDeque<Letter>>,
@@ -30,6 +31,15 @@ impl Mailbox {
         let mut letters = self.lock();
         letters.retain(|letter| !matches!(letter, Letter::State(of, _) if *of == peer));
         letters.push_back(Letter::State(peer, state));
+        drop(letters);
+        self.arrived.notify_one();
+    }
+
+    /// The relay that carried this peer's media is gone.
+    pub(crate) fn relay_lost(&self, peer: PeerId, reason: &str) {
+        let mut letters = self.lock();
+        letters.retain(|letter| !matches!(letter, Letter::RelayLost(of, _) if *of == peer));
+        letters.push_back(Letter::RelayLost(peer, reason.to_owned()));
         drop(letters);
         self.arrived.notify_one();
     }
@@ -76,6 +86,17 @@ mod tests {
         mailbox.state(PeerId(2), PeerState::Connected);
         mailbox.state(PeerId(1), PeerState::Failed);
         assert_eq!(mailbox.next().await, Letter::State(PeerId(2), PeerState::Connected));
+        assert_eq!(mailbox.next().await, Letter::State(PeerId(1), PeerState::Failed));
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_is_lost_over_and_over_is_told_once() {
+        let mailbox = Mailbox::default();
+        for _ in 0..10_000 {
+            mailbox.relay_lost(PeerId(1), "reset");
+        }
+        mailbox.state(PeerId(1), PeerState::Failed);
+        assert_eq!(mailbox.next().await, Letter::RelayLost(PeerId(1), "reset".into()));
         assert_eq!(mailbox.next().await, Letter::State(PeerId(1), PeerState::Failed));
     }
 

@@ -5,8 +5,10 @@
 pub mod channels;
 pub mod engine;
 pub mod feedback;
+pub mod ice;
 mod mailbox;
 mod peer;
+pub(crate) mod probe;
 pub mod publisher;
 pub mod pump;
 pub mod relay;
@@ -14,3 +16,4 @@ mod reports;
 pub mod session;
 pub mod settings;
 mod track;
+mod turn;

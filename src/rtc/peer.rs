@@ -5,23 +5,28 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify};
 use tokio::task::JoinSet;
 use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceCandidateInit,
-    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-    RTCSessionDescription, SettingEngineBuilder,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
+    RTCIceCandidateInit, RTCIceGatheringState, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, RTCSessionDescription, SettingEngine, SettingEngineBuilder,
 };
 
 use super::channels::{self, Links, METRIC, SEND_BUFFER_LIMIT, STREAM};
 use super::feedback::KeyFrameSink;
+use super::ice::interfaces::LocalAddresses;
+use super::ice::servers::{IceServers, Snapshot};
+use super::ice::{candidates, mdns};
 use super::mailbox::Mailbox;
 use super::pump::LiveEnds;
 use super::session::{PeerId, PeerState};
 use super::settings::{IceConfig, IcePolicy, RtcConfig};
 use super::track::VideoTrack;
+use super::turn::runtime::RelayRuntime;
 use super::{engine, feedback};
 use crate::signal::spider::CandidateInit;
 
@@ -31,14 +36,28 @@ const DISCONNECTED_AFTER: Duration = Duration::from_secs(2);
 const FAILED_AFTER: Duration = Duration::from_secs(10);
 /// A connectivity check is sent this often; it is what tells a dead path from a quiet one.
 const KEEPALIVE: Duration = Duration::from_millis(500);
+/// How long a direct way may take to be found before one through a NAT, or a relay, is settled for. The crate's own
+/// waits (0.5 s, 1 s and 2 s) are what a person would wait for after each change of network.
+const REFLEXIVE_WAIT: Duration = Duration::from_millis(250);
+/// See [`REFLEXIVE_WAIT`].
+const RELAY_WAIT: Duration = Duration::from_millis(750);
+/// How long a relay by UDP may take to be found before one by a stream is settled for, where only relays may be used.
+const STREAM_WAIT: Duration = Duration::from_millis(200);
+/// A TURN allocation is refreshed this often: it keeps NATs open, and a server that refuses is noticed long before the
+/// allocation runs out.
+const ALLOCATION_REFRESH: Duration = Duration::from_secs(60);
+/// Hidden candidates looked up at the same time. Full: the newest is left out; a peer has one for each interface.
+const MAX_LOOKUPS: usize = 16;
 /// How long an offer that carries all candidates waits for them.
 const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What every peer of a daemon has in common.
 pub(crate) struct PeerSetup {
     pub(crate) config: RtcConfig,
-    /// Local addresses to bind, in `ToSocketAddrs` form; a wildcard means one socket an interface.
-    pub(crate) local_addresses: Vec<String>,
+    /// The config's STUN and TURN servers.
+    pub(crate) ice_servers: Arc<IceServers>,
+    /// Local addresses to bind, asked for anew at each ICE restart.
+    pub(crate) local_addresses: LocalAddresses,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) links: Arc<Links>,
     pub(crate) on_key_frame_request: KeyFrameSink,
@@ -48,11 +67,21 @@ pub(crate) struct PeerSetup {
 pub(crate) struct Peer {
     id: PeerId,
     connection: Arc<dyn PeerConnection>,
+    ice: PeerIce,
     track: VideoTrack,
     metric: Arc<dyn DataChannel>,
     gathered: Arc<Notify>,
     links: Arc<Links>,
     readers: Mutex<JoinSet<()>>,
+    /// Names of the peer's candidates that are being resolved.
+    lookups: Mutex<JoinSet<()>>,
+}
+
+/// The servers of one peer connection.
+struct PeerIce {
+    servers: Arc<IceServers>,
+    policy: IcePolicy,
+    runtime: Arc<RelayRuntime>,
 }
 
 impl Peer {
@@ -60,20 +89,25 @@ impl Peer {
     pub(crate) async fn new(id: PeerId, setup: &PeerSetup) -> Result<Self, Error> {
         setup.links.register(id);
         let gathered = Arc::new(Notify::new());
-        let handler =
-            Handler { id, mailbox: setup.mailbox.clone(), links: setup.links.clone(), gathered: gathered.clone() };
-        let settings = SettingEngineBuilder::new()
-            .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
-            .with_include_loopback_candidate(true)
-            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .build();
+        let policy = setup.config.ice.policy;
+        let handler = Handler {
+            id,
+            policy,
+            mailbox: setup.mailbox.clone(),
+            links: setup.links.clone(),
+            gathered: gathered.clone(),
+        };
+        let servers = Arc::new(setup.ice_servers.snapshot().await);
+        let configuration = configuration(&servers, policy);
+        let runtime = Arc::new(relay_runtime(id, setup, servers)?);
         let connection = PeerConnectionBuilder::new()
-            .with_configuration(ice_configuration(&setup.config.ice))
+            .with_runtime(runtime.clone())
+            .with_configuration(configuration)
             .with_media_engine(engine::media_engine()?)
-            .with_setting_engine(settings)
+            .with_setting_engine(settings(&setup.config.ice))
             .with_interceptor_registry(feedback::tap(engine::interceptors(), setup.on_key_frame_request.clone()))
             .with_handler(Arc::new(handler))
-            .with_udp_addrs(setup.local_addresses.clone())
+            .with_udp_addrs(vec![setup.local_addresses.clone()])
             .with_data_channel_send_buffer_limit(SEND_BUFFER_LIMIT)
             .build()
             .await?;
@@ -88,36 +122,61 @@ impl Peer {
         Ok(Self {
             id,
             connection,
+            ice: PeerIce { servers: setup.ice_servers.clone(), policy, runtime },
             track: track.bound(sender),
             metric,
             gathered,
             links: setup.links.clone(),
             readers: Mutex::new(readers),
+            lookups: Mutex::default(),
         })
     }
 
     /// Makes and sets the local offer. With `all_candidates` it waits for gathering, so that the SDP holds them all.
     pub(crate) async fn offer(&self, all_candidates: bool) -> Result<String, Error> {
+        self.offer_with(RTCOfferOptions::default(), all_candidates).await
+    }
+
+    /// Makes an offer with new ICE credentials. Names are resolved anew, time-limited TURN credentials are made anew,
+    /// and so are the sockets, on the addresses the machine has now.
+    pub(crate) async fn restart_ice(&self, all_candidates: bool) -> Result<String, Error> {
+        self.renew_servers().await?;
+        self.offer_with(RTCOfferOptions { ice_restart: true }, all_candidates).await
+    }
+
+    /// For the sockets that the next ICE restart binds.
+    async fn renew_servers(&self) -> Result<(), Error> {
+        let servers = Arc::new(self.ice.servers.snapshot().await);
+        self.connection.set_configuration(configuration(&servers, self.ice.policy)).await?;
+        self.ice.runtime.set_servers(servers);
+        Ok(())
+    }
+
+    async fn offer_with(&self, options: RTCOfferOptions, all_candidates: bool) -> Result<String, Error> {
         let gathered = self.gathered.notified();
-        let offer = self.connection.create_offer(None).await?;
-        let sdp = offer.sdp.clone();
+        let offer = self.connection.create_offer(Some(options)).await?;
+        // What it holds at an ICE restart are the candidates of sockets that are about to go.
+        let created = offer.sdp.clone();
         self.connection.set_local_description(offer).await?;
         if !all_candidates {
-            return Ok(sdp);
+            return Ok(candidates::without_candidates(&created));
         }
         // Late candidates of a slow server are worth less than an offer now.
         let _ = tokio::time::timeout(GATHERING_TIMEOUT, gathered).await;
-        Ok(self.connection.local_description().await.map_or(sdp, |description| description.sdp))
-    }
-
-    /// Makes an offer with new ICE credentials.
-    pub(crate) async fn restart_ice(&self, all_candidates: bool) -> Result<String, Error> {
-        self.connection.restart_ice().await?;
-        self.offer(all_candidates).await
+        let complete = self.connection.local_description().await.map(|description| description.sdp);
+        let complete = complete.map(|sdp| candidates::without_candidates_of(&sdp, &created));
+        let sdp = complete.unwrap_or_else(|| candidates::without_candidates(&created));
+        Ok(self.ice.policy.may_leave(sdp))
     }
 
     pub(crate) async fn apply_answer(&self, sdp: String) -> Result<(), Error> {
-        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await
+        self.ice.runtime.expect_traffic();
+        let hidden: Vec<_> = candidates::mdns_candidates(&sdp).map(str::to_owned).collect();
+        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
+        for line in hidden {
+            self.look_up(CandidateInit::for_bundle(&line)).await;
+        }
+        Ok(())
     }
 
     /// Sets the server's offer and returns our answer.
@@ -126,18 +185,39 @@ impl Peer {
         let answer = self.connection.create_answer(None).await?;
         let sdp = answer.sdp.clone();
         self.connection.set_local_description(answer).await?;
-        Ok(sdp)
+        Ok(self.ice.policy.may_leave(sdp))
     }
 
     pub(crate) async fn add_candidate(&self, candidate: CandidateInit) -> Result<(), Error> {
-        let candidate = RTCIceCandidateInit {
-            candidate: candidate.candidate,
-            sdp_mid: candidate.sdp_mid,
-            sdp_mline_index: candidate.sdp_m_line_index,
-            username_fragment: candidate.username_fragment,
-            url: None,
-        };
-        self.connection.add_ice_candidate(candidate).await
+        if candidates::mdns_name(&candidate.candidate).is_some() {
+            self.look_up(candidate).await;
+            return Ok(());
+        }
+        self.connection.add_ice_candidate(wire(candidate)).await
+    }
+
+    /// Adds a candidate once its name is resolved, when it is.
+    async fn look_up(&self, candidate: CandidateInit) {
+        let mut lookups = self.lookups.lock().await;
+        while lookups.try_join_next().is_some() {}
+        if lookups.len() >= MAX_LOOKUPS {
+            tracing::debug!(peer = self.id.0, "more hidden candidates than can be looked up at once; one is left out");
+            return;
+        }
+        let (peer, connection) = (self.id.0, self.connection.clone());
+        lookups.spawn(async move {
+            let Some(name) = candidates::mdns_name(&candidate.candidate) else { return };
+            match mdns::resolve(name).await {
+                Ok(ip) => {
+                    let candidate = candidates::resolved(&candidate.candidate, name, ip);
+                    if let Err(error) = connection.add_ice_candidate(wire(CandidateInit::for_bundle(&candidate))).await
+                    {
+                        tracing::debug!(peer, %error, "a remote candidate cannot be used");
+                    }
+                }
+                Err(error) => tracing::debug!(peer, %error, "a remote candidate hides behind a name"),
+            }
+        });
     }
 
     /// This peer's ends of the picture and telemetry flows.
@@ -148,6 +228,7 @@ impl Peer {
     /// Closes the connection and waits for its tasks.
     pub(crate) async fn close(&self) {
         self.links.forget(self.id);
+        self.lookups.lock().await.shutdown().await;
         if let Err(error) = self.connection.close().await {
             tracing::debug!(peer = self.id.0, %error, "closing a peer connection");
         }
@@ -156,27 +237,66 @@ impl Peer {
     }
 }
 
-fn ice_configuration(ice: &IceConfig) -> webrtc::peer_connection::RTCConfiguration {
-    let servers = ice.servers.iter().map(|server| {
-        let (username, credential) = server
-            .credential
-            .as_ref()
-            .map(|credential| (credential.username.clone(), credential.password.expose().to_owned()))
-            .unwrap_or_default();
-        RTCIceServer { urls: vec![server.url.clone()], username, credential }
-    });
+fn wire(candidate: CandidateInit) -> RTCIceCandidateInit {
+    RTCIceCandidateInit {
+        candidate: candidate.candidate,
+        sdp_mid: candidate.sdp_mid,
+        sdp_mline_index: candidate.sdp_m_line_index,
+        username_fragment: candidate.username_fragment,
+        url: None,
+    }
+}
+
+/// The relay runtime of one peer connection; what it loses, the session hears of.
+fn relay_runtime(id: PeerId, setup: &PeerSetup, servers: Arc<Snapshot>) -> Result<RelayRuntime, Error> {
+    let crypto = rtc::crypto::default_provider().map_err(|error| Error::Other(error.to_string()))?;
+    let mailbox = setup.mailbox.clone();
+    let on_lost = Arc::new(move |reason: &str| mailbox.relay_lost(id, reason));
+    Ok(RelayRuntime::new(setup.ice_servers.clone(), servers, crypto, on_lost))
+}
+
+fn configuration(servers: &Snapshot, policy: IcePolicy) -> RTCConfiguration {
     RTCConfigurationBuilder::new()
-        .with_ice_servers(servers.collect())
-        .with_ice_transport_policy(match ice.policy {
+        .with_ice_servers(servers.rtc_servers())
+        .with_ice_transport_policy(match policy {
             IcePolicy::All => RTCIceTransportPolicy::All,
             IcePolicy::Relay => RTCIceTransportPolicy::Relay,
         })
         .build()
 }
 
+fn settings(ice: &IceConfig) -> SettingEngine {
+    let relay_wait = match ice.policy {
+        IcePolicy::All => RELAY_WAIT,
+        IcePolicy::Relay if ice.turn_servers().count() > 1 => STREAM_WAIT,
+        IcePolicy::Relay => Duration::ZERO,
+    };
+    SettingEngineBuilder::new()
+        .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEPALIVE))
+        .with_srflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
+        .with_prflx_acceptance_min_wait(Some(REFLEXIVE_WAIT))
+        .with_relay_acceptance_min_wait(Some(relay_wait))
+        .with_turn_allocation_refresh_interval_cap(ALLOCATION_REFRESH)
+        .with_discard_local_candidates_during_ice_restart(true)
+        .with_include_loopback_candidate(true)
+        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
+        .build()
+}
+
+impl IcePolicy {
+    /// A candidate line or an SDP as it may leave this machine.
+    fn may_leave(self, text: String) -> String {
+        match self {
+            Self::All => text,
+            Self::Relay => candidates::without_related_addresses(&text),
+        }
+    }
+}
+
 /// Runs on the connection's own task: only hands over.
 struct Handler {
     id: PeerId,
+    policy: IcePolicy,
     mailbox: Arc<Mailbox>,
     links: Arc<Links>,
     gathered: Arc<Notify>,
@@ -189,7 +309,7 @@ impl PeerConnectionEventHandler for Handler {
             Ok(init) => self.mailbox.candidate(
                 self.id,
                 CandidateInit {
-                    candidate: init.candidate,
+                    candidate: self.policy.may_leave(init.candidate),
                     // One bundle: the first section carries the transport.
                     sdp_mid: Some("0".to_owned()),
                     sdp_m_line_index: Some(0),

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use url::Host;
 
 use super::channels::{ControlSink, Links};
 use super::feedback::KeyFrameSink;
+use super::ice::interfaces::LocalAddresses;
+use super::ice::servers::{IceServers, Purpose};
 use super::mailbox::{Letter, Mailbox};
 use super::peer::{Peer, PeerSetup};
 use super::pump::{self, LiveEnds, PublishCounters};
@@ -20,6 +22,9 @@ use super::settings::RtcConfig;
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::socket::{self, ConnectError, Socket, SocketEvent, SocketSender, SocketTask};
 use crate::video::units::AccessUnitReceiver;
+
+/// The session's loop turns at least this often, for those who watch over it.
+const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 /// What the publisher is joined to.
 pub struct Edges {
@@ -63,15 +68,17 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         mailbox.clone(),
         edges.counters.clone(),
     ));
-    tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters));
+    tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters.clone()));
     let setup = PeerSetup {
+        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions)),
+        local_addresses: LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces),
         config: rtc,
-        local_addresses: local_addresses(&signal),
         mailbox: mailbox.clone(),
         links: links.clone(),
         on_key_frame_request: edges.on_key_frame_request,
     };
     let publisher = Publisher {
+        counters: edges.counters,
         session: Session::new(&signal, rand::random()),
         reporter: Reporter::new(signal.channel.clone(), edges.status),
         signal: Arc::new(signal),
@@ -87,20 +94,9 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
     publisher.run(shutdown).await;
 }
 
-/// Addresses to bind. A server on this machine is reached over loopback, which a wildcard leaves out.
-fn local_addresses(signal: &SignalConfig) -> Vec<String> {
-    let loopback = match signal.server.host() {
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    };
-    let addresses = if loopback { ["127.0.0.1:0", "[::1]:0"] } else { ["0.0.0.0:0", "[::]:0"] };
-    addresses.map(str::to_owned).to_vec()
-}
-
 // Ten fields and more: it is the one place where the session's world is joined, and each is a different thing.
 struct Publisher {
+    counters: Arc<PublishCounters>,
     session: Session,
     reporter: Reporter,
     signal: Arc<SignalConfig>,
@@ -133,6 +129,7 @@ impl Publisher {
     async fn run(mut self, shutdown: CancellationToken) {
         self.tell(Input::Start);
         loop {
+            self.counters.turns.fetch_add(1, Relaxed);
             let timeout = self.session.poll_timeout();
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -140,11 +137,14 @@ impl Publisher {
                 letter = self.mailbox.next() => match letter {
                     Letter::State(peer, state) => self.tell(Input::Peer(peer, state)),
                     Letter::Candidate(peer, candidate) => self.tell(Input::LocalCandidate(peer, candidate)),
+                    Letter::RelayLost(peer, reason) => self.tell(Input::RelayLost(peer, reason)),
                 },
                 // An error is a panic, which the process-wide hook has reported and answers by ending the process.
                 Some(done) = self.work.join_next() => if let Ok(done) = done {
                     self.done(done);
                 },
+                // Whoever watches this loop sees it turn.
+                () = tokio::time::sleep(LONGEST_TURN) => {}
                 () = sleep_until(timeout) => {
                     let actions = self.session.handle_timeout(now());
                     self.carry_out(actions);

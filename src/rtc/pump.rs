@@ -28,6 +28,8 @@ pub(crate) struct LiveEnds {
 /// What went out and what did not, since the process started.
 #[derive(Debug, Default)]
 pub struct PublishCounters {
+    /// Turns of the session's loop: one a second at least.
+    pub turns: AtomicU64,
     /// RTP packets handed to the peer connection.
     pub packets: AtomicU64,
     /// Access units handed to it.

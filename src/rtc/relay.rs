@@ -88,6 +88,16 @@ pub struct MediaPacket {
 pub struct Channel {
     label: Arc<str>,
     inner: Arc<dyn DataChannel>,
+    opener: Opener,
+}
+
+/// Which end opened a data channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opener {
+    /// This one.
+    Us,
+    /// The other one.
+    Them,
 }
 
 impl std::fmt::Debug for Channel {
@@ -111,6 +121,11 @@ impl Channel {
     /// The channel's label.
     pub fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Which end opened it.
+    pub fn opener(&self) -> Opener {
+        self.opener
     }
 
     /// Sends one text message; waits until the channel takes messages.

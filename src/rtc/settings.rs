@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::secret::Secret;
+pub use super::ice::credential::TurnCredential;
+pub use super::ice::interfaces::{InterfaceFilter, InterfacePattern};
+pub use super::ice::url::{IceServerError, IceUrl, IceUrlError, ServerAddress};
+use crate::signal::settings::TlsConfig;
 
 /// Everything a peer connection needs.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,31 +18,67 @@ pub struct RtcConfig {
     pub stream: Reliability,
 }
 
-/// STUN and TURN servers and the candidate policy.
+/// STUN and TURN servers, and which candidates may be used.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IceConfig {
     /// In the order they are tried.
     pub servers: Vec<IceServer>,
     /// Which candidates may be used.
     pub policy: IcePolicy,
+    /// Whose addresses are candidates.
+    pub interfaces: InterfaceFilter,
+}
+
+impl IceConfig {
+    /// No server: what the machine's own addresses can do.
+    pub fn without_servers() -> Self {
+        Self { servers: Vec::new(), policy: IcePolicy::All, interfaces: InterfaceFilter::default() }
+    }
+
+    /// Whether there is a TURN server to relay through.
+    pub fn has_relay(&self) -> bool {
+        self.turn_servers().next().is_some()
+    }
+
+    /// Those that relay.
+    pub fn turn_servers(&self) -> impl Iterator<Item = &TurnServer> {
+        self.servers.iter().filter_map(|server| match server {
+            IceServer::Turn(server) => Some(server),
+            IceServer::Stun(_) => None,
+        })
+    }
 }
 
 /// One STUN or TURN server.
 #[derive(Clone, Debug, PartialEq)]
-pub struct IceServer {
-    /// `stun:HOST:PORT` or `turn:HOST:PORT?transport=udp|tcp` or `turns:HOST:PORT`.
-    pub url: String,
-    /// Long-term credential, for TURN.
-    pub credential: Option<IceCredential>,
+pub enum IceServer {
+    /// Tells this end its address as the internet sees it (RFC 8489).
+    Stun(ServerAddress),
+    /// Relays (RFC 8656).
+    Turn(TurnServer),
 }
 
-/// A TURN long-term credential (RFC 8656 §9).
+/// One TURN server by one transport.
 #[derive(Clone, Debug, PartialEq)]
-pub struct IceCredential {
-    /// User name.
-    pub username: String,
-    /// Password.
-    pub password: Secret,
+pub struct TurnServer {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// How it is reached; what it relays is UDP in any case.
+    pub transport: TurnTransport,
+    /// Who we are.
+    pub credential: TurnCredential,
+}
+
+/// How a TURN server is reached.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TurnTransport {
+    /// `turn:HOST` or `turn:HOST?transport=udp`.
+    Udp,
+    /// `turn:HOST?transport=tcp`.
+    Tcp,
+    /// `turns:HOST`. The certificate is judged by this server's own settings: a TURN server is somebody else's machine
+    /// than the pub server, so the channel's pin or CA says nothing about it.
+    Tls(TlsConfig),
 }
 
 /// Which candidates may be used.

@@ -1,7 +1,7 @@
 //! What the board says of itself, read out of `/proc` and `/sys` texts. Pure: [`super::probe`] reads the files.
 
 /// The board at one moment; `None` for what it does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct HostReading {
     /// Share of all processors in use since the last reading, 0 … 1.
     pub cpu_load: Option<f64>,
@@ -11,11 +11,20 @@ pub struct HostReading {
     pub disk_free_mb: Option<f64>,
     /// The hottest thermal zone, in degrees Celsius.
     pub temperature_c: Option<f64>,
+    /// Every thermal zone by its name (`cpu`, `gpu`, `soc0`, …), in degrees Celsius; at most [`MAX_ZONES`].
+    pub temperatures: Vec<(String, f64)>,
+    /// Whether the kernel slows a processor down because of heat, on any board.
+    pub thermal_throttling: Option<bool>,
+    /// Times a Jetson throttled for want of voltage or too much current since it booted.
+    pub over_current_events: Option<u64>,
     /// Signal of the first wireless interface, in dBm.
     pub wifi_dbm: Option<f64>,
     /// The Raspberry Pi's "now" flags: under-voltage, capped, throttled, soft limit.
     pub throttled: Option<u32>,
 }
+
+/// Thermal zones told at most; boards have up to ten.
+pub const MAX_ZONES: usize = 12;
 
 /// Jiffies of all processors together, from the first line of `/proc/stat`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +65,30 @@ pub fn memory_used(meminfo: &str) -> Option<f64> {
 pub fn celsius(temp: &str) -> Option<f64> {
     let millidegrees: f64 = temp.trim().parse().ok()?;
     Some(millidegrees / 1000.0)
+}
+
+/// A thermal zone's `type` as a key: `CPU-therm` → `cpu`, `soc0-thermal` → `soc0`, `x86_pkg_temp` → `x86_pkg`. `None` for
+/// a zone that measures nothing: a Jetson Nano's `PMIC-Die` always says 100 °C, `thermal-fan-est` is a weighted sum.
+pub fn zone_name(zone_type: &str) -> Option<String> {
+    let zone_type = zone_type.trim().to_ascii_lowercase();
+    if zone_type.is_empty() || matches!(zone_type.as_str(), "pmic-die" | "thermal-fan-est") {
+        return None;
+    }
+    let short = ["-thermal", "_thermal", "-therm", "_therm", "_temp", "-temp"]
+        .iter()
+        .find_map(|ending| zone_type.strip_suffix(ending))
+        .unwrap_or(&zone_type);
+    let key = short.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' });
+    Some(key.take(32).collect())
+}
+
+/// Whether a cooling device of this `type` slows a processor down when it is active: `cpufreq-cpu0`, `devfreq-…`,
+/// `17000000.gpu`, and the Jetson's `cpu-balanced`, `gpu_heavy` and their like. Fans do not.
+pub fn slows_down(cooling_type: &str) -> bool {
+    let cooling_type = cooling_type.trim().to_ascii_lowercase();
+    ["cpu", "gpu", "devfreq", "throttle", "processor"].iter().any(|part| cooling_type.contains(part))
+        && !cooling_type.contains("fan")
+        && !cooling_type.contains("alert")
 }
 
 /// Resident memory of a process in KiB, from `/proc/self/status`.
@@ -105,6 +138,21 @@ mod tests {
     fn the_boards_texts_are_read_and_junk_is_nothing() {
         assert_eq!(celsius("48312\n"), Some(48.312));
         assert_eq!(celsius("hot"), None);
+        let zones = ["CPU-therm\n", "soc0-thermal", "x86_pkg_temp", "tj-thermal", "PMIC-Die", "thermal-fan-est", ""];
+        let names = zones.map(zone_name);
+        let expected = [Some("cpu"), Some("soc0"), Some("x86_pkg"), Some("tj"), None, None, None];
+        assert_eq!(names.each_ref().map(Option::as_deref), expected);
+        for (cooling, slows) in [
+            ("cpufreq-cpu0", true),
+            ("17000000.gpu", true),
+            ("gpu-balanced", true),
+            ("Processor", true),
+            ("pwm-fan", false),
+            ("cpu-throttle-alert", false),
+            ("iwlwifi_1", false),
+        ] {
+            assert_eq!(slows_down(cooling), slows, "{cooling}");
+        }
         assert_eq!(resident_kib("Name:\trtcpub\nVmRSS:\t   31204 kB\n"), Some(31_204));
         assert_eq!(resident_kib("Name:\trtcpub\n"), None);
         assert_eq!(throttled("50005\n"), Some(5));

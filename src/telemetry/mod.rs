@@ -1,9 +1,11 @@
 //! What goes out on the `metric` channel.
 //!
-//! [`report`] puts it into words and [`host`] understands the board's (both pure), [`probe`] reads the board, [`outlet`] is
-//! the edge to the channel.
+//! [`snapshot`] is all that is known, [`report`] puts it into the words of `metric`, [`host`] understands the board's (all
+//! pure); [`probe`] reads the board, [`outlet`] is the edge to the channel.
 
 pub mod host;
 pub mod outlet;
 pub mod probe;
 pub mod report;
+pub mod settings;
+pub mod snapshot;

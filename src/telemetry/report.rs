@@ -3,16 +3,19 @@
 //!
 //! Ours beside the reference's messages: topic `drive` with the keys `state` (`parked`, `armed`, `braking`, `latched`,
 //! and a `cause` beside the value), `throttle` and `steering` (−1 … 1), `pulse_throttle` and `pulse_steering` (ticks),
-//! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topics `video`, `host` and `process` as their
-//! functions say.
+//! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topic `video` with `state` (`starting`,
+//! `playing`, `lost`, and a `cause` beside the value: [`LossCause`](crate::video::recovery::LossCause)); more of `video`,
+//! and the topics `host`, `process` and `link`, as their functions say.
 
 use serde::Serialize;
 
 use super::host::HostReading;
+use super::snapshot::{FrameRates, LinkReading, ProcessReading};
 use crate::drive::event::{DriveEvent, DriveSnapshot};
 use crate::drive::gate::State;
 use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
+use crate::video::recovery::CameraState;
 
 /// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
 pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
@@ -61,18 +64,23 @@ pub fn drive_motion(now: &DriveSnapshot, before: Option<&DriveSnapshot>) -> Vec<
     messages
 }
 
-/// The picture, from two readings `seconds` apart: `encoder`, `bitrate_kbps` (asked of the encoder), `fps_in`, `fps_out`,
-/// `dropped`, `key_frames` (since the start).
-pub fn video(now: &VideoStats, before: &VideoStats, seconds: f64) -> Vec<String> {
-    let rate = |now: u64, before: u64| rounded(now.saturating_sub(before) as f64 / seconds);
+/// The picture: `encoder`, `bitrate_kbps` (asked of the encoder), `fps_in`, `fps_out`, `dropped`, `key_frames` (since the
+/// start).
+pub fn video(now: &VideoStats, rates: FrameRates) -> Vec<String> {
     vec![
         metric("video", "encoder", now.encoder),
         metric("video", "bitrate_kbps", now.bitrate.kbps()),
-        metric("video", "fps_in", rate(now.frames_in, before.frames_in)),
-        metric("video", "fps_out", rate(now.units_out, before.units_out)),
+        metric("video", "fps_in", rounded(rates.frames_in)),
+        metric("video", "fps_out", rounded(rates.frames_out)),
         metric("video", "dropped", now.frames_dropped + now.units_dropped),
         metric("video", "key_frames", now.key_frames),
     ]
+}
+
+/// How the picture is doing: `starting`, `playing` or `lost`, then with its cause.
+pub fn video_state(state: &CameraState) -> String {
+    let cause = state.cause().map(|cause| cause.name());
+    write("video", &Body { key: "state", value: state.name(), cause })
 }
 
 /// The simulated car: `speed_mps`, `heading_deg`.
@@ -80,25 +88,43 @@ pub fn simulated(car: &CarState) -> Vec<String> {
     vec![metric("car", "speed_mps", rounded(car.speed)), metric("car", "heading_deg", rounded(car.heading))]
 }
 
-/// The board: `cpu_load` and `memory_used` (0 … 1), `disk_free_mb`, `temperature_c`, `wifi_dbm`, `throttled` (flags);
-/// what the board does not tell is left out.
+/// The board: `cpu_load` and `memory_used` (0 … 1), `disk_free_mb`, `temperature_c` (the hottest), `temperature_c.ZONE`,
+/// `thermal_throttling` (0 or 1), `over_current_events` (Jetson), `wifi_dbm`, `throttled` (the Raspberry Pi's flags); what
+/// the board does not tell is left out.
 pub fn host(reading: &HostReading) -> Vec<String> {
     let values = [
         ("cpu_load", reading.cpu_load),
         ("memory_used", reading.memory_used),
         ("disk_free_mb", reading.disk_free_mb),
         ("temperature_c", reading.temperature_c),
+        ("thermal_throttling", reading.thermal_throttling.map(|throttling| f64::from(u8::from(throttling)))),
+        ("over_current_events", reading.over_current_events.map(|events| events as f64)),
         ("wifi_dbm", reading.wifi_dbm),
         ("throttled", reading.throttled.map(f64::from)),
     ];
-    values.into_iter().filter_map(|(key, value)| Some(metric("host", key, rounded(value?)))).collect()
+    let told = values.into_iter().filter_map(|(key, value)| Some(metric("host", key, rounded(value?))));
+    let zones = reading.temperatures.iter();
+    told.chain(zones.map(|(zone, degrees)| metric("host", &format!("temperature_c.{zone}"), rounded(*degrees))))
+        .collect()
+}
+
+/// The connection: `publishing` (0 or 1), `sessions` (that came up since the start), `packets` (sent), `metrics_dropped`.
+pub fn link(reading: &LinkReading) -> Vec<String> {
+    vec![
+        metric("link", "publishing", u8::from(reading.publishing)),
+        metric("link", "sessions", reading.sessions),
+        metric("link", "packets", reading.packets),
+        metric("link", "metrics_dropped", reading.metrics_dropped),
+    ]
 }
 
 /// This process: `rss_kib`, `uptime_s`, `version`.
-pub fn process(resident_kib: Option<u64>, uptime_s: u64) -> Vec<String> {
-    let mut messages =
-        vec![metric("process", "uptime_s", uptime_s), metric("process", "version", env!("CARGO_PKG_VERSION"))];
-    messages.extend(resident_kib.map(|kib| metric("process", "rss_kib", kib)));
+pub fn process(reading: &ProcessReading) -> Vec<String> {
+    let mut messages = vec![
+        metric("process", "uptime_s", reading.uptime.as_secs()),
+        metric("process", "version", env!("CARGO_PKG_VERSION")),
+    ];
+    messages.extend(reading.resident_kib.map(|kib| metric("process", "rss_kib", kib)));
     messages
 }
 
@@ -126,6 +152,7 @@ mod tests {
     use super::*;
     use crate::drive::gate::StopCause;
     use crate::drive::settings::Pulse;
+    use crate::video::recovery::LossCause;
 
     #[test]
     fn messages_have_the_references_form() {
@@ -142,6 +169,17 @@ mod tests {
             drive_state(State::Parked { cause: StopCause::Deadline }),
             r#"{"drive":{"key":"state","value":"parked","cause":"deadline"}}"#
         );
+    }
+
+    #[test]
+    fn a_lost_camera_is_told_with_its_cause() {
+        assert_eq!(video_state(&CameraState::Playing), r#"{"video":{"key":"state","value":"playing"}}"#);
+        let lost = CameraState::Lost {
+            cause: LossCause::Missing,
+            message: "camera.device: gone".into(),
+            since: std::time::SystemTime::UNIX_EPOCH,
+        };
+        assert_eq!(video_state(&lost), r#"{"video":{"key":"state","value":"lost","cause":"missing"}}"#);
     }
 
     #[test]

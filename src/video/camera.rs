@@ -15,8 +15,6 @@ pub struct SourceDescription {
     pub launch_text: String,
     /// Whether the pictures are drawn by this program, at the moment each is due.
     pub drawn: bool,
-    /// The setting to blame when the source cannot be made or gives no picture.
-    pub key: &'static str,
 }
 
 /// Describes the source of `camera`; its pictures leave it with the settings' size, at no more than their rate, in one of
@@ -30,12 +28,10 @@ pub fn describe(camera: &CameraConfig, raw_formats: &[&str]) -> SourceDescriptio
                 drawn_caps(camera.size, camera.framerate)
             ),
             drawn: true,
-            key: "camera.kind",
         },
         Source::Pipeline(description) => SourceDescription {
             launch_text: format!("{description} ! {} ! {pace}", adapter(camera, raw_formats)),
             drawn: false,
-            key: "camera.pipeline",
         },
     }
 }
@@ -68,11 +64,8 @@ mod tests {
     use super::*;
 
     fn camera(source: Source) -> CameraConfig {
-        CameraConfig {
-            source,
-            size: Size::new(640, 360).expect("a valid size"),
-            framerate: Framerate::new(30).expect("a valid rate"),
-        }
+        let (size, framerate) = (Size::new(640, 360), Framerate::new(30));
+        CameraConfig::new(source, size.expect("a valid size"), framerate.expect("a valid rate"))
     }
 
     #[test]
@@ -90,7 +83,6 @@ mod tests {
     fn a_description_is_taken_as_it_is_and_adapted_to_the_settings() {
         let source = describe(&camera(Source::Pipeline("v4l2src ! video/x-raw".into())), &["I420", "NV12"]);
         assert!(!source.drawn);
-        assert_eq!(source.key, "camera.pipeline");
         assert_eq!(
             source.launch_text,
             "v4l2src ! video/x-raw ! videoconvert ! videoscale ! videorate drop-only=true ! \

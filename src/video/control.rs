@@ -1,25 +1,26 @@
 //! The handle through which others steer a running pipeline and read its counters. Nothing here waits: requests are left in
 //! atomics, and the encoder's own thread picks them up before its next frame.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::Bitrate;
 
-/// Steers one pipeline. Clones steer the same one; after it has stopped they do nothing.
+/// Steers a pipeline, and every one that takes its place. Clones steer the same one; while none runs, what was asked last
+/// waits for the next.
 #[derive(Clone, Debug)]
 pub struct VideoControl(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    encoder: &'static str,
-    bitrate_ceiling: Bitrate,
+    encoder: Mutex<&'static str>,
+    bitrate_ceiling_kbps: AtomicU32,
     bitrate_kbps: AtomicU32,
     key_frame_requests: AtomicU64,
     counters: Counters,
 }
 
-/// What the pipeline has counted since it started. Each number stands for itself: no order among them is promised.
+/// What was counted since the first pipeline started. Each number stands for itself: no order among them is promised.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     pub(super) frames_in: AtomicU64,
@@ -32,7 +33,7 @@ pub(super) struct Counters {
 /// A reading of the counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VideoStats {
-    /// GStreamer's name for the encoder.
+    /// GStreamer's name for the encoder; empty before there is one.
     pub encoder: &'static str,
     /// The rate the encoder is asked for now.
     pub bitrate: Bitrate,
@@ -49,14 +50,21 @@ pub struct VideoStats {
 }
 
 impl VideoControl {
-    pub(super) fn new(encoder: &'static str, bitrate: Bitrate, bitrate_ceiling: Bitrate) -> Self {
+    /// No pipeline yet; the first is to run at `bitrate`.
+    pub fn new(bitrate: Bitrate) -> Self {
         Self(Arc::new(Shared {
-            encoder,
-            bitrate_ceiling,
-            bitrate_kbps: AtomicU32::new(bitrate.min(bitrate_ceiling).kbps()),
+            encoder: Mutex::new(""),
+            bitrate_ceiling_kbps: AtomicU32::new(Bitrate::MAX_KBPS),
+            bitrate_kbps: AtomicU32::new(bitrate.kbps()),
             key_frame_requests: AtomicU64::new(0),
             counters: Counters::default(),
         }))
+    }
+
+    /// A pipeline with this encoder, which must not be given more than `ceiling`, is steered from here on.
+    pub(super) fn attach(&self, encoder: &'static str, ceiling: Bitrate) {
+        *self.0.encoder.lock().unwrap_or_else(PoisonError::into_inner) = encoder;
+        self.0.bitrate_ceiling_kbps.store(ceiling.kbps(), Relaxed);
     }
 
     /// Asks for a key frame: the next frame into the encoder, unless one was forced within the last
@@ -68,14 +76,14 @@ impl VideoControl {
     /// Sets the bit rate from the next frame on; the newest value wins. Where the picture fits the level that our SDP
     /// promises, it is held within what that level allows.
     pub fn set_bitrate(&self, bitrate: Bitrate) {
-        self.0.bitrate_kbps.store(bitrate.min(self.0.bitrate_ceiling).kbps(), Relaxed);
+        self.0.bitrate_kbps.store(bitrate.kbps(), Relaxed);
     }
 
     /// The counters now.
     pub fn stats(&self) -> VideoStats {
         let counters = &self.0.counters;
         VideoStats {
-            encoder: self.0.encoder,
+            encoder: self.encoder(),
             bitrate: self.bitrate(),
             frames_in: counters.frames_in.load(Relaxed),
             frames_dropped: counters.frames_dropped.load(Relaxed),
@@ -86,11 +94,11 @@ impl VideoControl {
     }
 
     pub(super) fn encoder(&self) -> &'static str {
-        self.0.encoder
+        *self.0.encoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn bitrate(&self) -> Bitrate {
-        let kbps = self.0.bitrate_kbps.load(Relaxed);
+        let kbps = self.0.bitrate_kbps.load(Relaxed).min(self.0.bitrate_ceiling_kbps.load(Relaxed));
         Bitrate::from_kbps(kbps).expect("only the kbps of a Bitrate are ever stored")
     }
 
@@ -118,11 +126,20 @@ mod tests {
 
     #[test]
     fn the_bit_rate_never_exceeds_the_ceiling() {
-        let control = VideoControl::new("x264enc", kbps(20_000), kbps(14_000));
+        let control = VideoControl::new(kbps(20_000));
+        control.attach("x264enc", kbps(14_000));
         assert_eq!(control.stats().bitrate, kbps(14_000));
         control.clone().set_bitrate(kbps(800));
         assert_eq!(control.stats().bitrate, kbps(800));
         control.set_bitrate(kbps(30_000));
         assert_eq!(control.stats().bitrate, kbps(14_000));
+    }
+
+    #[test]
+    fn what_was_asked_of_one_pipeline_holds_for_the_next() {
+        let control = VideoControl::new(kbps(20_000));
+        control.attach("x264enc", kbps(14_000));
+        control.attach("openh264enc", Bitrate::from_kbps(Bitrate::MAX_KBPS).expect("a valid rate"));
+        assert_eq!((control.stats().encoder, control.stats().bitrate), ("openh264enc", kbps(20_000)));
     }
 }

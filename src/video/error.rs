@@ -1,5 +1,8 @@
 //! What can go wrong between camera and access unit, told with the setting to change and what to do.
 
+use std::fmt;
+use std::time::Duration;
+
 use super::encoder::EncoderError;
 
 /// Why there is no picture.
@@ -15,14 +18,26 @@ pub enum VideoError {
     #[error(transparent)]
     Encoder(#[from] EncoderError),
     /// The source cannot be made, gives no pictures, or stopped giving them.
-    #[error("{key}: {problem}; {remedy}")]
+    #[error("{key}: {problem}; {fault}")]
     Camera {
         /// The setting that describes the source.
         key: &'static str,
         /// The element and what it said.
         problem: String,
-        /// What to do about it.
-        remedy: &'static str,
+        /// What kind of fault it is.
+        fault: CameraFault,
+    },
+    /// The source came to its end.
+    #[error("{key}: its stream has come to its end")]
+    Ended {
+        /// The setting that describes the source.
+        key: &'static str,
+    },
+    /// The pipeline runs, and no picture comes out.
+    #[error("no picture for {} ms", within.as_millis())]
+    Stalled {
+        /// How long it was waited for.
+        within: Duration,
     },
     /// The encoder, or what follows it, failed.
     #[error("encoder: {problem}; try another encoder.name, or look closer with GST_DEBUG=3")]
@@ -30,12 +45,97 @@ pub enum VideoError {
         /// The element and what it said.
         problem: String,
     },
+    /// The pipeline did not start in time. Its device is probably held until the driver comes back.
+    #[error("the pipeline did not start within {} ms: a driver hangs; unplug the camera, or restart its daemon", within.as_millis())]
+    StartTimedOut {
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// The pipeline did not stop in time. Its device is probably held until the process ends.
     #[error("the pipeline did not stop within {} ms: a driver hangs; end the process to free the camera", within.as_millis())]
     StopTimedOut {
         /// How long it was waited for.
-        within: std::time::Duration,
+        within: Duration,
     },
+}
+
+impl VideoError {
+    /// Whether the configuration, or what is installed, is at fault: trying again changes nothing.
+    pub fn is_configuration(&self) -> bool {
+        match self {
+            Self::GStreamer { .. } | Self::Encoder(_) => true,
+            Self::Camera { fault, .. } => fault.is_configuration(),
+            Self::Ended { .. }
+            | Self::Stalled { .. }
+            | Self::EncoderFailed { .. }
+            | Self::StartTimedOut { .. }
+            | Self::StopTimedOut { .. } => false,
+        }
+    }
+}
+
+impl VideoError {
+    /// Whether something is missing here, rather than written wrongly in the channel's file.
+    pub fn is_unavailable(&self) -> bool {
+        match self {
+            Self::Encoder(error) => !matches!(error, EncoderError::Unknown { .. }),
+            Self::Camera { .. } => false,
+            _ => true,
+        }
+    }
+}
+
+/// What is wrong with a source. Shown as what to do about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CameraFault {
+    /// The description is not in the language of `gst-launch-1.0`.
+    Syntax,
+    /// An element is not installed.
+    NoElement,
+    /// An element has no such property, or the property no such value.
+    Property,
+    /// What comes out is not raw video.
+    NotRawVideo,
+    /// The camera has no mode near what was asked for.
+    NoMode,
+    /// The device or file is not there or may not be opened.
+    Missing,
+    /// Somebody else has the device.
+    Busy,
+    /// The device was opened but no longer delivers.
+    Lost,
+    /// Anything else.
+    Other,
+}
+
+impl CameraFault {
+    /// Whether trying again changes nothing.
+    pub fn is_configuration(self) -> bool {
+        match self {
+            Self::Syntax | Self::NoElement | Self::Property | Self::NotRawVideo | Self::NoMode => true,
+            Self::Missing | Self::Busy | Self::Lost | Self::Other => false,
+        }
+    }
+}
+
+impl fmt::Display for CameraFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Syntax => "try the description with gst-launch-1.0, with \"! videoconvert ! fakesink\" behind it",
+            Self::NoElement => {
+                "correct the name, or install the plugin that has it (apt-cache search gstreamer1.0 lists the packages)"
+            }
+            Self::Property => "gst-inspect-1.0 ELEMENT lists the properties it has and their values",
+            Self::NotRawVideo => {
+                "the description must end in raw video (video/x-raw): add a decoder if it is compressed, and no sink"
+            }
+            Self::NoMode => "ask for one of these (`rtcpub devices` lists them)",
+            Self::Missing => "check that it is there and that this user may open it (cameras: group video)",
+            Self::Busy => "another program holds it (fuser -v DEVICE tells which): end that one first",
+            Self::Lost => "check the cable and power of the camera (dmesg tells when it went away)",
+            Self::Other => "look closer with GST_DEBUG=3",
+        })
+    }
 }
 
 /// A text of GStreamer's, fit to be shown: on one line, and without the `user:password@` of a URL, which source
@@ -51,28 +151,6 @@ pub(super) fn shown(text: &str) -> String {
         rest = &from_authority[host..];
     }
     shown + rest
-}
-
-/// What to do about a failing source, by what kind of failure it is.
-pub mod remedy {
-    /// The description is not in the language of `gst-launch-1.0`.
-    pub const SYNTAX: &str = "try the description with gst-launch-1.0, with \"! videoconvert ! fakesink\" behind it";
-    /// An element is not installed.
-    pub const NO_ELEMENT: &str =
-        "correct the name, or install the plugin that has it (apt-cache search gstreamer1.0 lists the packages)";
-    /// An element has no such property, or the property no such value.
-    pub const PROPERTY: &str = "gst-inspect-1.0 ELEMENT lists the properties it has and their values";
-    /// What comes out is not raw video.
-    pub const RAW_VIDEO: &str =
-        "the description must end in raw video (video/x-raw): add a decoder if it is compressed, and no sink";
-    /// The device or file is not there or may not be opened.
-    pub const NOT_FOUND: &str = "check that it is there and that this user may open it (cameras: group video)";
-    /// Somebody else has the device.
-    pub const BUSY: &str = "another program holds it (fuser -v DEVICE tells which): end that one first";
-    /// The device was opened but no longer delivers.
-    pub const LOST: &str = "check the cable and power of the camera (dmesg tells when it went away)";
-    /// Anything else.
-    pub const OTHER: &str = "look closer with GST_DEBUG=3";
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ pub mod overlay;
 pub mod pipeline;
 
 pub mod control;
+pub mod keeper;
 pub mod key_frames;
+pub mod recovery;
 
 pub mod frame;
 pub mod h264;

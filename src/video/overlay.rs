@@ -55,6 +55,18 @@ impl fmt::Debug for OverlaySource {
     }
 }
 
+/// What is drawn.
+#[derive(Debug)]
+pub enum Drawing {
+    /// The test picture.
+    Test(OverlaySource),
+    /// In place of a camera: that it is lost.
+    CameraLost {
+        /// Since when, as a time after 1970.
+        since: Duration,
+    },
+}
+
 /// Draws test pictures of one size.
 #[derive(Debug)]
 pub struct TestPicture {
@@ -92,14 +104,32 @@ impl TestPicture {
     }
 
     /// Draws one picture into `buffer`, which holds [`TestPicture::buffer_size`] bytes; whatever was in it is gone.
-    pub fn draw(&self, buffer: &mut [u8], stamp: Stamp, state: OverlayState) {
+    pub fn draw(&self, buffer: &mut [u8], stamp: Stamp, drawing: &Drawing) {
         let (luma, chroma) = buffer.split_at_mut(self.planes.luma_bytes());
-        self.draw_chroma(chroma);
         let I420 { width, height, stride, .. } = self.planes;
         let mut luma = Luma { pixels: luma, width, height, stride };
-        self.draw_bands(&mut luma, stamp.frame);
-        self.draw_panel(&mut luma, stamp, state);
-        stamp.draw(&mut luma);
+        match drawing {
+            Drawing::Test(overlay) => {
+                self.draw_chroma(chroma);
+                self.draw_bands(&mut luma, stamp.frame);
+                self.draw_panel(&mut luma, stamp, overlay.read());
+                stamp.draw(&mut luma);
+            }
+            Drawing::CameraLost { since } => {
+                const NO_COLOUR: u8 = 128;
+                chroma.fill(NO_COLOUR);
+                self.draw_loss(&mut luma, *since, stamp.drawn_at);
+            }
+        }
+    }
+
+    fn draw_loss(&self, luma: &mut Luma<'_>, since: Duration, now: Duration) {
+        luma.pixels.fill(BLACK);
+        let (dot, left) = (self.dot, 8 * self.dot);
+        let line = |index: usize| self.planes.height / 2 + index * 10 * dot;
+        luma.text(left, line(0).saturating_sub(20 * dot), dot, format_args!("camera lost"));
+        luma.text(left, line(0), dot, format_args!("since {:.8} utc", TimeOfDay(since).to_string()));
+        luma.text(left, line(1), dot, format_args!("{} s", now.saturating_sub(since).as_secs()));
     }
 
     fn draw_bands(&self, luma: &mut Luma<'_>, frame: u32) {

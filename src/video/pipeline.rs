@@ -11,8 +11,9 @@
 //! encoder's own thread hands each access unit over.
 
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -22,8 +23,8 @@ use super::camera;
 use super::control::VideoControl;
 use super::encoder::{self, Circumstances};
 use super::error::VideoError;
-use super::overlay::OverlaySource;
-use super::settings::VideoConfig;
+use super::overlay::{Drawing, OverlaySource};
+use super::settings::{Framerate, Source, VideoConfig};
 use super::units::AccessUnitSender;
 
 mod bus;
@@ -33,6 +34,8 @@ mod test_picture;
 
 /// How long [`Pipeline::stop`] waits for a driver before it gives up.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(1);
+/// Frames a second of the placeholder: a seconds counter needs no more.
+const PLACEHOLDER_RATE: Framerate = Framerate::new(5).expect("5 is within the range of Framerate");
 
 /// A running pipeline. However it is let go, it is taken to NULL first: camera daemons (argus) wedge otherwise. Dropping
 /// it blocks as [`Pipeline::stop`] does.
@@ -42,6 +45,7 @@ pub struct Pipeline {
     running: Option<gst::Pipeline>,
     control: VideoControl,
     state: watch::Receiver<PipelineState>,
+    progress: Progress,
 }
 
 /// How a pipeline is doing. `Failed` and `Ended` are final: what comes after the first failure is its consequence.
@@ -75,6 +79,44 @@ impl Pipeline {
         overlay: OverlaySource,
         units: AccessUnitSender,
     ) -> Result<Pipeline, VideoError> {
+        Self::start_steered(config, overlay, units, VideoControl::new(config.encoder.bitrate))
+    }
+
+    /// As [`Pipeline::start`], steered by `control`, which may have steered another before.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start`].
+    pub fn start_steered(
+        config: &VideoConfig,
+        overlay: OverlaySource,
+        units: AccessUnitSender,
+        control: VideoControl,
+    ) -> Result<Pipeline, VideoError> {
+        Self::launch(config, Drawing::Test(overlay), units, control)
+    }
+
+    /// Shows in the camera's place that it is lost, since `lost_at` after 1970, until another pipeline takes over.
+    ///
+    /// # Errors
+    /// As [`Pipeline::start`].
+    pub fn start_placeholder(
+        config: &VideoConfig,
+        lost_at: Duration,
+        units: AccessUnitSender,
+        control: VideoControl,
+    ) -> Result<Pipeline, VideoError> {
+        let mut config = config.clone();
+        config.camera.source = Source::Test;
+        config.camera.framerate = config.camera.framerate.min(PLACEHOLDER_RATE);
+        Self::launch(&config, Drawing::CameraLost { since: lost_at }, units, control)
+    }
+
+    fn launch(
+        config: &VideoConfig,
+        drawing: Drawing,
+        units: AccessUnitSender,
+        control: VideoControl,
+    ) -> Result<Pipeline, VideoError> {
         gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
         let row = encoder::choose(&config.encoder.choice, |element| encode::specimen(element).is_some())?;
         let circumstances = Circumstances {
@@ -82,16 +124,17 @@ impl Pipeline {
             framerate: config.camera.framerate,
             processors: thread::available_parallelism().map_or(1, usize::from),
         };
-        let ceiling = encoder::bitrate_ceiling(circumstances);
-        let control = VideoControl::new(row.element, config.encoder.bitrate, ceiling);
+        control.attach(row.element, encoder::bitrate_ceiling(circumstances));
         let (announce, state) = watch::channel(PipelineState::Starting);
+        let progress = Progress::default();
 
         let description = camera::describe(&config.camera, row.raw_formats);
-        let source = source::make(&description, &config.camera, overlay)?;
+        let source = source::make(&description, &config.camera, drawing)?;
         let specimen = encode::specimen(row.element);
         let has = |property: &str| specimen.as_ref().is_some_and(|element| element.has_property(property));
         let text = row.launch_text(&config.encoder, circumstances, has)?;
-        let encode = encode::make(&text, row, control.clone(), units, announce.clone())?;
+        let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
+        let encode = encode::make(&text, row, exit)?;
 
         let pipeline = gst::Pipeline::new();
         let whole = || -> Result<(), gst::glib::BoolError> {
@@ -99,9 +142,11 @@ impl Pipeline {
             source.link(&encode)
         };
         whole().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
-        bus::announce(&pipeline, &source, description.key, announce);
+        // One clock for all pipelines of the process: their presentation times go on from each other.
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        bus::announce(&pipeline, &source, config.camera.key(), announce);
         // From here on Drop takes the pipeline to NULL, whatever happens.
-        let started = Pipeline { running: Some(pipeline), control, state };
+        let started = Pipeline { running: Some(pipeline), control, state, progress };
         started.play()?;
         Ok(started)
     }
@@ -109,6 +154,11 @@ impl Pipeline {
     /// A handle that steers this pipeline and reads its counters.
     pub fn control(&self) -> VideoControl {
         self.control.clone()
+    }
+
+    /// When the newest access unit came out.
+    pub fn last_unit(&self) -> Option<Instant> {
+        self.progress.last_unit()
     }
 
     /// How the pipeline is doing, and each change of it. Closes when the pipeline is gone.
@@ -157,6 +207,28 @@ impl Pipeline {
             }
         }
     }
+}
+
+/// When the newest access unit came out.
+#[derive(Clone, Debug, Default)]
+struct Progress(Arc<Mutex<Option<Instant>>>);
+
+impl Progress {
+    fn note(&self, at: Instant) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
+    }
+
+    fn last_unit(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What access units leave by.
+struct Exit {
+    control: VideoControl,
+    units: AccessUnitSender,
+    state: watch::Sender<PipelineState>,
+    progress: Progress,
 }
 
 fn to_null(pipeline: &gst::Pipeline) {

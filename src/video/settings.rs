@@ -21,6 +21,25 @@ pub struct CameraConfig {
     pub size: Size,
     /// Frames a second.
     pub framerate: Framerate,
+    /// A camera that plays and gives no picture for this long is lost, and opened anew.
+    pub stall: Duration,
+    /// Whether viewers are shown, while the camera is lost, that it is.
+    pub placeholder: bool,
+}
+
+impl CameraConfig {
+    /// A camera with everything else as it is by default.
+    pub fn new(source: Source, size: Size, framerate: Framerate) -> Self {
+        Self { source, size, framerate, stall: Duration::from_secs(2), placeholder: false }
+    }
+
+    /// The setting to blame when there is no picture.
+    pub fn key(&self) -> &'static str {
+        match self.source {
+            Source::Test => "camera.kind",
+            Source::Pipeline(_) => "camera.pipeline",
+        }
+    }
 }
 
 /// Which source makes the pictures.
@@ -77,8 +96,8 @@ impl Framerate {
     pub const MAX: u32 = 240;
 
     /// A frame rate, or `None` outside 1 … [`Framerate::MAX`].
-    pub fn new(frames_per_second: u32) -> Option<Self> {
-        (1..=Self::MAX).contains(&frames_per_second).then_some(Self(frames_per_second))
+    pub const fn new(frames_per_second: u32) -> Option<Self> {
+        if frames_per_second >= 1 && frames_per_second <= Self::MAX { Some(Self(frames_per_second)) } else { None }
     }
 
     /// Frames a second.

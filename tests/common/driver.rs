@@ -134,7 +134,7 @@ impl Hands {
                 // A change is said at once, as a key that goes down is.
                 Ok(()) = self.holds.changed() => self.repeat().await,
                 Some(message) = self.says.recv() => self.say(&message).await,
-                Some(event) = self.viewer.peer.events.recv() => self.sees(event),
+                Some(event) = self.viewer.peer.event() => self.sees(event),
                 Some(event) = poll(self.track.clone()) => if let TrackRemoteEvent::OnRtpPacket(_) = event {
                     self.packets.fetch_add(1, Ordering::Relaxed);
                 },
@@ -156,9 +156,9 @@ impl Hands {
 
     fn sees(&mut self, event: Event) {
         match event {
-            Event::Message(label, text) if label == "metric" => self.telling.send_modify(|told| told.push(text)),
+            Event::Message { label, text, .. } if label == "metric" => self.telling.send_modify(|told| told.push(text)),
             Event::Track(track) => self.track = Some(track),
-            Event::Message(..) | Event::ChannelOpen(..) => {}
+            Event::Message { .. } | Event::ChannelOpen(..) => {}
         }
     }
 }

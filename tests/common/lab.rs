@@ -122,9 +122,19 @@ impl BrokenBus {
 
     /// The same for every write of another process.
     pub(crate) fn of(process: u32) -> Self {
+        Self::inject(process, "error=EREMOTEIO")
+    }
+
+    /// Every write of another process takes ten seconds.
+    pub(crate) fn hanging(process: u32) -> Self {
+        Self::inject(process, "delay_enter=10000000")
+    }
+
+    fn inject(process: u32, what: &str) -> Self {
         let process = process.to_string();
+        let inject = format!("inject=write:{what}");
         let mut strace = Command::new("strace")
-            .args(["-f", "-p", &process, "-P", BUS, "-e", "trace=write", "-e", "inject=write:error=EREMOTEIO"])
+            .args(["-f", "-p", &process, "-P", BUS, "-e", "trace=write", "-e", &inject])
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace is installed");

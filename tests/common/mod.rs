@@ -11,12 +11,14 @@ pub mod driver;
 pub mod encoder;
 pub mod lab;
 pub mod lossy;
-pub mod page;
 pub mod outputs;
+pub mod page;
 pub mod peer;
 pub mod publisher;
+pub mod running;
 pub mod scene;
 pub mod signal;
+pub mod switch;
 pub mod viewer;
 
 use std::net::SocketAddr;

@@ -1,6 +1,6 @@
 //! A WebRTC peer of the `webrtc` crate, as a test's publisher or viewer.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use rtc::ice::mdns::MulticastDnsMode;
@@ -22,7 +22,12 @@ use super::within;
 pub enum Event {
     Track(Arc<dyn TrackRemote>),
     /// A message on the channel of this label.
-    Message(String, String),
+    Message {
+        label: String,
+        text: String,
+        /// Whether this end opened the channel.
+        ours: bool,
+    },
     ChannelOpen(Arc<dyn DataChannel>, String),
 }
 
@@ -50,7 +55,7 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        tokio::spawn(read(channel, self.events.clone()));
+        tokio::spawn(read(channel, false, self.events.clone()));
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
@@ -58,13 +63,14 @@ impl PeerConnectionEventHandler for Handler {
     }
 }
 
-async fn read(channel: Arc<dyn DataChannel>, events: mpsc::Sender<Event>) {
+async fn read(channel: Arc<dyn DataChannel>, ours: bool, events: mpsc::Sender<Event>) {
     let Ok(label) = channel.label().await else { return };
     while let Some(event) = channel.poll().await {
         let event = match event {
             DataChannelEvent::OnOpen => Event::ChannelOpen(channel.clone(), label.clone()),
             DataChannelEvent::OnMessage(message) => {
-                Event::Message(label.clone(), String::from_utf8_lossy(&message.data).into_owned())
+                let text = String::from_utf8_lossy(&message.data).into_owned();
+                Event::Message { label: label.clone(), text, ours }
             }
             _ => continue,
         };
@@ -88,7 +94,9 @@ pub enum Trickle {
 pub struct Peer {
     pub connection: Arc<dyn PeerConnection>,
     handler: Arc<Handler>,
-    pub events: mpsc::Receiver<Event>,
+    events: mpsc::Receiver<Event>,
+    /// Messages that came while the channels were waited for.
+    early: VecDeque<Event>,
     /// The track, when it came while something else was waited for.
     pub track: Option<Arc<dyn TrackRemote>>,
 }
@@ -141,12 +149,12 @@ impl Peer {
             .build()
             .await
             .expect("a peer");
-        Self { connection: Arc::new(connection), handler, events, track: None }
+        Self { connection: Arc::new(connection), handler, events, early: VecDeque::new(), track: None }
     }
 
     pub async fn open_channel(&self, label: &str) -> Arc<dyn DataChannel> {
         let channel = self.connection.create_data_channel(label, None).await.expect("a channel");
-        tokio::spawn(read(channel.clone(), self.handler.events.clone()));
+        tokio::spawn(read(channel.clone(), true, self.handler.events.clone()));
         channel
     }
 
@@ -200,6 +208,19 @@ impl Peer {
         within("the end of the connection", state.wait_for(over)).await.expect("it goes on");
     }
 
+    /// What happens next, in its order; none when the peer is gone. Nothing is lost when this is dropped.
+    pub async fn event(&mut self) -> Option<Event> {
+        match self.early.pop_front() {
+            Some(event) => Some(event),
+            None => self.events.recv().await,
+        }
+    }
+
+    /// What has happened already, if anything.
+    pub fn event_so_far(&mut self) -> Option<Event> {
+        self.early.pop_front().or_else(|| self.events.try_recv().ok())
+    }
+
     /// Waits until these channels are open, opened by whichever end.
     pub async fn channels<const N: usize>(&mut self, labels: [&str; N]) -> [Arc<dyn DataChannel>; N] {
         let mut open = HashMap::new();
@@ -207,7 +228,7 @@ impl Peer {
             match within("the data channels", self.events.recv()).await.expect("the peer lives") {
                 Event::ChannelOpen(channel, label) => drop(open.insert(label, channel)),
                 Event::Track(track) => self.track = Some(track),
-                Event::Message(..) => {}
+                message @ Event::Message { .. } => self.early.push_back(message),
             }
         }
         labels.map(|label| open.remove(label).expect("it is there"))

@@ -110,8 +110,8 @@ impl Publisher {
     /// The next message on `stream`.
     pub async fn command(&mut self) -> String {
         loop {
-            match within("a command", self.peer.events.recv()).await.expect("the peer lives") {
-                Event::Message(label, text) if label == "stream" => return text,
+            match within("a command", self.peer.event()).await.expect("the peer lives") {
+                Event::Message { label, text, .. } if label == "stream" => return text,
                 _ => {}
             }
         }
@@ -119,9 +119,9 @@ impl Publisher {
 
     /// Messages on `stream` that have arrived and not been read.
     pub fn waiting_commands(&mut self) -> Vec<String> {
-        std::iter::from_fn(|| self.peer.events.try_recv().ok())
+        std::iter::from_fn(|| self.peer.event_so_far())
             .filter_map(|event| match event {
-                Event::Message(label, text) if label == "stream" => Some(text),
+                Event::Message { label, text, .. } if label == "stream" => Some(text),
                 _ => None,
             })
             .collect()

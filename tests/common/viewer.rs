@@ -112,7 +112,7 @@ impl Viewer {
 
     async fn track(&mut self) -> Arc<dyn TrackRemote> {
         while self.peer.track.is_none() {
-            if let Event::Track(track) = within("the track", self.peer.events.recv()).await.expect("the peer lives") {
+            if let Event::Track(track) = within("the track", self.peer.event()).await.expect("the peer lives") {
                 self.peer.track = Some(track);
             }
         }
@@ -123,11 +123,16 @@ impl Viewer {
         self.stream.as_ref().expect("a channel").send_text(text).await.expect("it is open");
     }
 
-    /// The next message on `metric`.
+    /// The next message on `metric`, whichever end opened it.
     pub async fn metric(&mut self) -> String {
+        self.next_metric().await.0
+    }
+
+    /// The next message on `metric`, and whether it came on a channel that this end opened.
+    pub async fn next_metric(&mut self) -> (String, bool) {
         loop {
-            match within("a metric message", self.peer.events.recv()).await.expect("the peer lives") {
-                Event::Message(label, text) if label == "metric" => return text,
+            match within("a metric message", self.peer.event()).await.expect("the peer lives") {
+                Event::Message { label, text, ours } if label == "metric" => return (text, ours),
                 Event::Track(track) => self.peer.track = Some(track),
                 _ => {}
             }

@@ -1,5 +1,6 @@
 //! A Spider pub server for tests: real TLS sockets, and what each test wants said on them.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ mod ice;
 mod log;
 mod rtc;
 mod server;
+mod telemetry;
 mod tls;
 mod vehicle;
 mod video;
@@ -15,6 +16,8 @@ use super::{Config, LogConfig};
 use crate::drive::settings::DriveConfig;
 use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
+use crate::status::settings::{MetricsConfig, StatusConfig};
+use crate::telemetry::settings::TelemetryConfig;
 use crate::video::settings::VideoConfig;
 
 /// What each folder needs, as far as it could be read.
@@ -24,12 +27,24 @@ pub(super) struct Parts {
     pub(super) video: Read<VideoConfig>,
     pub(super) rtc: Read<RtcConfig>,
     pub(super) drive: Read<DriveConfig>,
+    pub(super) telemetry: Read<TelemetryConfig>,
+    pub(super) metrics: Read<Option<MetricsConfig>>,
+    pub(super) status: Read<StatusConfig>,
 }
 
 impl Parts {
     /// The configuration, when no part failed.
     pub(super) fn whole(self) -> Read<Config> {
-        Ok(Config { log: self.log?, signal: self.signal?, video: self.video?, rtc: self.rtc?, drive: self.drive? })
+        Ok(Config {
+            log: self.log?,
+            signal: self.signal?,
+            video: self.video?,
+            rtc: self.rtc?,
+            drive: self.drive?,
+            telemetry: self.telemetry?,
+            metrics: self.metrics?,
+            status: self.status?,
+        })
     }
 }
 
@@ -42,7 +57,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
     let rtc = rtc::read(reader, server);
     let video = video::read(reader);
     let drive = drive::read(reader, channel.as_ref().ok());
-    Parts { log, signal, video, rtc, drive }
+    let telemetry = telemetry::read(reader);
+    let metrics = telemetry::metrics(reader);
+    let status = telemetry::status(reader, channel.as_ref().ok());
+    Parts { log, signal, video, rtc, drive, telemetry, metrics, status }
 }
 
 /// Whether a key is one of the car's (see [`super::load_drive`]).

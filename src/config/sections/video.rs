@@ -15,10 +15,14 @@ fn camera(reader: &mut Reader<'_>) -> Read<CameraConfig> {
     let source = source(reader);
     let size = size(reader);
     let framerate = reader.integer("camera.framerate", 1..=Framerate::MAX, 30);
+    let stall = reader.millis("camera.stall_ms", 200..=60_000, 2000);
+    let placeholder = reader.boolean("camera.placeholder", false);
     Ok(CameraConfig {
         source: source?,
         size: size?,
         framerate: Framerate::new(framerate?).expect("the range is that of Framerate"),
+        stall: stall?,
+        placeholder: placeholder?,
     })
 }
 

@@ -67,6 +67,9 @@ const COMPANIONS: &[(&str, &[&str])] = &[
     ("ice.servers[].username", &["ice.servers[].url", "ice.servers[].credential_file"]),
     ("ice.servers[].credential", &["ice.servers[].url", "ice.servers[].username"]),
     ("ice.servers[].credential_file", &["ice.servers[].url", "ice.servers[].username"]),
+    ("ice.servers[].rest_secret", &["ice.servers[].url"]),
+    ("ice.servers[].rest_secret_file", &["ice.servers[].url"]),
+    ("ice.servers[].rest_ttl_s", &["ice.servers[].url", "ice.servers[].username", "ice.servers[].credential"]),
     ("drive.pca9685.oe_chip", &["drive.pca9685.oe_line"]),
     ("drive.pca9685.oe_line", &["drive.pca9685.oe_chip"]),
 ];
@@ -75,7 +78,11 @@ const COMPANIONS: &[(&str, &[&str])] = &[
 const ALTERNATIVES: &[&str] = &[
     "server.token_file",
     "ice.credential_file",
+    "ice.rest_secret",
+    "ice.rest_secret_file",
     "ice.servers[].credential_file",
+    "ice.servers[].rest_secret",
+    "ice.servers[].rest_secret_file",
     "tls.pin_sha256",
     "channels.metric.max_packet_life_time_ms",
     "channels.stream.max_packet_life_time_ms",

@@ -49,7 +49,10 @@ fn text_layers_are_converted_to_the_type_of_their_key() {
     assert!(!drive.gate.neutral_first);
     assert_eq!(drive.gate.limits.throttle_cap, 1.0);
     assert_eq!(drive.lap_sensor.as_ref().map(|sensor| sensor.lines), Some([5, 6]));
-    assert_eq!(rtc.ice.servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>(), ["stun:a", "turn:b"]);
+    assert_eq!(
+        rtc.ice.servers.iter().map(|server| server.url().to_string()).collect::<Vec<_>>(),
+        ["stun:a:3478", "turn:b:3478?transport=udp"]
+    );
     assert_eq!(effective(&loaded, "drive.pca9685.address").0, "65");
 }
 
@@ -57,8 +60,8 @@ fn text_layers_are_converted_to_the_type_of_their_key() {
 fn a_list_of_servers_replaces_that_of_the_layer_below() {
     let file = format!("{LEAST}[[ice.servers]]\nurl = \"stun:a\"\n[[ice.servers]]\nurl = \"stun:b\"\n");
     let loaded = Case::of(file).with_variable("RTCPUB__ICE__SERVERS", "[{ url = \"stun:c\" }]").loaded();
-    let urls: Vec<_> = loaded.config.rtc.ice.servers.iter().map(|server| server.url.as_str()).collect();
-    assert_eq!(urls, ["stun:c"]);
+    let urls: Vec<_> = loaded.config.rtc.ice.servers.iter().map(|server| server.url().to_string()).collect();
+    assert_eq!(urls, ["stun:c:3478"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Where secrets come from, and that they stay secret.
 
 use super::*;
+use crate::rtc::settings::{IceServer, TurnCredential};
 
 /// A machine with credential files: name → content, readable by all or not.
 fn machine(files: &[(&'static str, &'static str, bool)]) -> impl Fn(&Path) -> io::Result<FileContent> {
@@ -59,8 +60,9 @@ fn elements_of_a_list_have_credentials_of_their_own() {
     let servers = "[[ice.servers]]\nurl = \"stun:a\"\n[[ice.servers]]\nurl = \"turn:b\"\nusername = \"u\"\n";
     let case = Case { read: &read, ..Case::of(format!("{LEAST}{servers}")) };
     let loaded = case.with_variable("CREDENTIALS_DIRECTORY", "/run/c").loaded();
-    let credential = loaded.config.rtc.ice.servers[1].credential.as_ref().expect("systemd gives it");
-    assert_eq!((credential.username.as_str(), credential.password.expose()), ("u", "second"));
+    let IceServer::Turn(turn) = &loaded.config.rtc.ice.servers[1] else { panic!("a TURN server") };
+    let TurnCredential::Static { username, password } = &turn.credential else { panic!("a fixed credential") };
+    assert_eq!((username.as_str(), password.expose()), ("u", "second"));
 }
 
 #[test]

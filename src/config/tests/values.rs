@@ -6,11 +6,12 @@ use super::*;
 use crate::drive::settings::{ActuatorConfig, StopBehaviour};
 use crate::rtc::settings::{DeliveryLimit, IcePolicy, Reliability};
 use crate::signal::settings::{TlsConfig, Trickle};
+use crate::telemetry::settings::Topic;
 use crate::video::settings::{EncoderChoice, Source};
 
 #[test]
 fn the_defaults_are_those_of_the_reference() {
-    let Config { log, signal, video, rtc, drive } = Case::of(LEAST).loaded().config;
+    let Config { log, signal, video, rtc, drive, telemetry, metrics, status } = Case::of(LEAST).loaded().config;
     assert_eq!(log.filter.as_str(), "info");
     assert_eq!(signal.server.as_str(), "wss://host:8267/");
     assert_eq!(signal.channel.as_str(), "c40hipepjh65aeq6ndj0");
@@ -27,7 +28,7 @@ fn the_defaults_are_those_of_the_reference() {
 
     assert_eq!((rtc.metric, rtc.stream), (Reliability::ORDERED_RELIABLE, Reliability::ORDERED_RELIABLE));
     assert_eq!(rtc.ice.policy, IcePolicy::All);
-    let urls: Vec<_> = rtc.ice.servers.iter().map(|server| server.url.as_str()).collect();
+    let urls: Vec<_> = rtc.ice.servers.iter().map(|server| server.url().to_string()).collect();
     assert_eq!(urls, ["stun:host:3478"], "TURN needs a credential");
 
     assert_eq!(drive.actuator, ActuatorConfig::Simulated);
@@ -37,6 +38,46 @@ fn the_defaults_are_those_of_the_reference() {
     assert_eq!((drive.max_speed.initial, drive.max_speed.ceiling.ticks()), (None, 440));
     assert_eq!(drive.max_speed.state_file, Path::new("/var/lib/rtcpub/c40hipepjh65aeq6ndj0/max-speed.json"));
     assert_eq!((drive.lap_sensor, drive.bridge), (None, None));
+
+    assert_eq!((telemetry.topics, telemetry.period), (Topic::ALL.to_vec(), Duration::from_secs(1)));
+    assert_eq!(metrics, None);
+    assert_eq!(status.socket, Path::new("/run/rtcpub/c40hipepjh65aeq6ndj0.status.sock"));
+}
+
+#[test]
+fn telemetry_tells_the_topics_that_are_named() {
+    let rows: [(&str, &[Topic]); 4] = [
+        ("[]", &[]),
+        ("[\"link\"]", &[Topic::Link]),
+        ("[\"video\", \"host\", \"video\"]", &[Topic::Video, Topic::Host]),
+        ("[ ]", &[]),
+    ];
+    for (topics, expected) in rows {
+        let loaded = Case::of(format!("{LEAST}[telemetry]\ntopics = {topics}\n")).loaded();
+        assert_eq!(loaded.config.telemetry.topics, expected, "{topics}");
+    }
+    let variable = Case::of(LEAST).with_variable("RTCPUB__TELEMETRY__TOPICS", "host, drive").loaded();
+    assert_eq!(variable.config.telemetry.topics, [Topic::Host, Topic::Drive]);
+    assert!(show(&variable.effective).contains("topics = [\"host\", \"drive\"]"));
+    for wrong in ["[\"hots\"]", "[1]", "\"host\""] {
+        let problems = Case::of(format!("{LEAST}[telemetry]\ntopics = {wrong}\n")).parse().expect_err(wrong);
+        assert!(problems.to_string().contains("telemetry.topics"), "{problems}");
+    }
+}
+
+#[test]
+fn metrics_are_served_to_this_machine_alone_unless_said_otherwise() {
+    let listen = |text: &str| {
+        let parsed = Case::of(format!("{LEAST}[metrics]\n{text}\n")).parse();
+        parsed.map(|loaded| loaded.config.metrics.expect("the table is there").listen.to_string())
+    };
+    assert_eq!(listen(""), Ok("127.0.0.1:9100".to_owned()));
+    assert_eq!(listen("listen = \"[::1]:9200\""), Ok("[::1]:9200".to_owned()));
+    let open = "listen = \"0.0.0.0:9100\"";
+    assert_eq!(listen(&format!("{open}\nallow_remote = true")), Ok("0.0.0.0:9100".to_owned()));
+    let refused = listen(open).expect_err("others could read it").to_string();
+    assert!(refused.contains("metrics.listen = \"0.0.0.0:9100\": others could read it there"), "{refused}");
+    assert!(listen("listen = \"localhost\"").is_err(), "an address, not a name");
 }
 
 #[test]
@@ -56,10 +97,11 @@ fn a_host_and_a_credential_become_the_reference_s_three_servers() {
     for (server, ice, expected) in rows {
         let loaded = Case::of(format!("[server]\nurl = \"{server}\"\n[ice]\n{ice}\n")).loaded();
         let servers = &loaded.config.rtc.ice.servers;
-        assert_eq!(servers.iter().map(|server| server.url.as_str()).collect::<Vec<_>>(), expected, "{server} {ice}");
-        for server in servers {
-            assert_eq!(server.credential.is_some(), server.url.starts_with("turn"));
-        }
+        assert_eq!(
+            servers.iter().map(|server| server.url().to_string()).collect::<Vec<_>>(),
+            expected,
+            "{server} {ice}"
+        );
     }
 }
 

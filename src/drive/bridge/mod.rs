@@ -30,7 +30,6 @@
 
 mod lines;
 mod server;
-mod socket;
 #[cfg(test)]
 mod tests;
 
@@ -48,13 +47,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::lines::Line;
 use self::server::Server;
-use self::socket::Listening;
 use super::actuator::{Actuator, ActuatorError, ActuatorFailure, Output};
 use super::gate::State;
 use super::settings::BridgeConfig;
+use crate::unix_socket::{self, Listening};
 
 pub use self::lines::BridgeRequest;
-pub use self::socket::BridgeError;
+pub use crate::unix_socket::ListenError as BridgeError;
 
 /// Programs connected at the same time; another one is told so and disconnected.
 pub const MAX_PROGRAMS: usize = 8;
@@ -134,7 +133,7 @@ impl Drop for Bridge {
 /// # Errors
 /// It cannot be found out, e.g. for want of rights.
 pub(super) fn is_served(path: &Path) -> io::Result<bool> {
-    socket::is_served(path)
+    unix_socket::is_served(path)
 }
 
 /// Tells the programs something. No call waits for a program, and while none is connected a call costs next to nothing.

@@ -9,8 +9,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
 use super::lines::{self, BridgeRequest, Incoming, LINE_LIMIT, Line, Outgoing, TooSlow};
-use super::socket::Listening;
 use super::{MAX_PROGRAMS, Shared};
+use crate::unix_socket::Listening;
 
 /// Kernel memory for lines on their way to one program. Small, so that what a slow program reads is not old: some
 /// twenty lines, less than half a second of outputs. The kernel doubles it (socket(7)), and a longest line must fit.

@@ -120,7 +120,10 @@ class Session {
       if (candidate?.candidate) this.signal("candidate2", JSON.stringify(candidate));
     };
     peer.onconnectionstatechange = () => this.connectionChanged();
-    this.openChannel("metric").onmessage = ({ data }) => this.link.tell("metric", data);
+    const metric = ({ data }) => this.link.tell("metric", data);
+    this.openChannel("metric").onmessage = metric;
+    // A hub that has waited for our channels in vain opens its own.
+    peer.ondatachannel = ({ channel }) => { if (channel.label === "metric") channel.onmessage = metric; };
     const stream = this.openChannel("stream");
     stream.onopen = () => { this.link.stream = stream; this.link.tell("drivable"); };
     this.answerTimer = this.after(ANSWER_MS, () => this.end("the hub does not answer the offer"));

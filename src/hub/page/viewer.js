@@ -22,6 +22,8 @@ const now = {
   link: { name: "starting" },
   /** Whether a picture has been shown on this connection. */
   picture: false,
+  /** Whether the browser wants a tap first. */
+  tap: false,
   car: null,
   wheel: null,
   drive: null,
@@ -46,6 +48,14 @@ const CAUSES = {
   shutdown: "Shutting down",
   panic: "The car's program has failed",
 };
+
+/** Kept for this tab, where the browser lets a page keep anything. */
+const memory = (store) => ({
+  get(key) { try { return globalThis[store].getItem(key); } catch { return null; } },
+  set(key, value) { try { globalThis[store].setItem(key, value); } catch { /* then not */ } },
+});
+const tab = memory("sessionStorage");
+const home = memory("localStorage");
 
 let link;
 let driver;
@@ -75,10 +85,10 @@ async function main() {
 function readToken() {
   const token = new URLSearchParams(location.hash.slice(1)).get("token");
   if (token) {
-    sessionStorage.setItem("token", token);
+    tab.set("token", token);
     history.replaceState(null, "", location.pathname + location.search);
   }
-  return { value: sessionStorage.getItem("token") ?? "" };
+  return { value: token ?? tab.get("token") ?? "" };
 }
 
 async function askForToken(token) {
@@ -89,7 +99,7 @@ async function askForToken(token) {
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   token.value = $("token-input").value;
-  sessionStorage.setItem("token", token.value);
+  tab.set("token", token.value);
   if (link) link.token = token.value;
 }
 
@@ -180,17 +190,30 @@ function show(track, stream) {
     if (video.srcObject === stream) return;
     frames.restart();
     video.srcObject = stream;
-    video.play().catch(() => {});
+    play();
   };
   if (!track.muted) attach();
   else track.addEventListener("unmute", attach, { once: true });
+}
+
+/** A phone that saves power starts nothing by itself, not even a silent picture. */
+function play() {
+  video.play().then(() => { now.tap = false; }, ({ name }) => {
+    if (name !== "NotAllowedError") return;
+    now.tap = true;
+    addEventListener("pointerup", play, { once: true });
+    render();
+  });
 }
 
 function metric(text) {
   let message;
   try { message = JSON.parse(text); } catch { message = {}; }
   for (const [topic, body] of Object.entries(message ?? {})) {
-    if (topic === "wheel" && body?.key === "state") now.wheel = body.value;
+    if (topic === "wheel" && body?.key === "state") {
+      now.wheel = body.value;
+      if (now.wheel !== "held") driver.set(0, 0);
+    }
     if (topic === "hub" && body?.key === "publisher") now.car = body.value === 1;
     if (topic === "drive") driveMetric(body ?? {});
     if (topic !== "hub" && topic !== "wheel") log.add(topic, body);
@@ -227,11 +250,11 @@ function wireControls() {
     else driver.takeWheel();
   });
   const range = $("power-range");
-  range.value = localStorage.getItem("power") ?? range.value;
+  range.value = home.get("power") ?? range.value;
   const setPower = () => {
     power = range.valueAsNumber / 100;
     say($("power-value"), `${range.value} %`);
-    localStorage.setItem("power", range.value);
+    home.set("power", range.value);
   };
   range.addEventListener("input", setPower);
   // A driver's next key must drive, not move the slider.
@@ -312,6 +335,7 @@ function linkWords() {
     default: return ["wait", "Starting"];
   }
   if (now.car === false) return ["warn", "Car is offline", "The car is offline", "The picture comes back by itself when the car does."];
+  if (now.tap) return ["warn", "Waiting for you", "Tap to start the picture", "This device starts no picture by itself."];
   if (!now.picture) return ["wait", "Waiting for the picture", "Waiting for the picture", ""];
   if (still > STILL_MS) return ["bad", `Picture has stood still for ${Math.floor(still / 1_000)} s`];
   return ["good", "Live"];

@@ -11,7 +11,7 @@ use webrtc::peer_connection::{
     PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
 };
 
-use super::{Channel, Event, State, Uplink};
+use super::{Channel, Event, Opener, State, Uplink};
 use crate::signal::spider::CandidateInit;
 
 /// Hands the library's callbacks over to the hub.
@@ -65,7 +65,7 @@ impl PeerConnectionEventHandler for Handler {
     }
 
     async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        self.read_channel(channel);
+        self.read_channel(channel, Opener::Them);
     }
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
@@ -77,23 +77,25 @@ impl PeerConnectionEventHandler for Handler {
 
 impl Handler {
     /// Reads a channel until it closes: all are read always, for they share one receive window (`webrtc-crate.md`).
-    pub(super) fn read_channel(&self, channel: Arc<dyn DataChannel>) {
+    pub(super) fn read_channel(&self, channel: Arc<dyn DataChannel>, opener: Opener) {
         let (events, closed) = (self.events.clone(), self.closed.clone());
         self.tasks.spawn(async move {
             tokio::select! {
-                () = read(channel, events) => {}
+                () = read(channel, opener, events) => {}
                 () = closed.cancelled() => {}
             }
         });
     }
 }
 
-async fn read(channel: Arc<dyn DataChannel>, events: mpsc::Sender<Event>) {
+async fn read(channel: Arc<dyn DataChannel>, opener: Opener, events: mpsc::Sender<Event>) {
     let Ok(label) = channel.label().await else { return };
     let label: Arc<str> = label.into();
     while let Some(event) = channel.poll().await {
         let event = match event {
-            DataChannelEvent::OnOpen => Event::ChannelOpen(Channel { label: label.clone(), inner: channel.clone() }),
+            DataChannelEvent::OnOpen => {
+                Event::ChannelOpen(Channel { label: label.clone(), inner: channel.clone(), opener })
+            }
             DataChannelEvent::OnMessage(message) => match String::from_utf8(message.data.into()) {
                 Ok(text) => Event::Message { label: label.clone(), text },
                 Err(_) => continue,

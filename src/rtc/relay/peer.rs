@@ -23,7 +23,7 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpSender;
 
 use super::handler::Handler;
-use super::{Downlink, EVENTS_CAPACITY, Event, RelayError, SEND_BUFFER_BYTES, State, engine};
+use super::{Downlink, EVENTS_CAPACITY, Event, Opener, RelayError, SEND_BUFFER_BYTES, State, engine};
 use crate::signal::spider::CandidateInit;
 
 /// No contact for this long: [`State::Disconnected`]. The driver of a car must know soon.
@@ -224,7 +224,7 @@ impl Peer {
     /// [`RelayError::Peer`] when the connection is gone.
     pub async fn open_channel(&self, label: &str) -> Result<(), RelayError> {
         let channel = self.connection.create_data_channel(label, None).await.map_err(failed)?;
-        self.handler.read_channel(channel);
+        self.handler.read_channel(channel, Opener::Us);
         Ok(())
     }
 

@@ -51,6 +51,8 @@ pub enum Input {
     LocalCandidate(PeerId, CandidateInit),
     /// A peer connection changed its state.
     Peer(PeerId, PeerState),
+    /// The relay that carried a peer's media is gone.
+    RelayLost(PeerId, String),
     /// The machine's addresses or default route changed.
     NetworkChanged,
     /// Stop for good.

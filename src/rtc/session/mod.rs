@@ -123,6 +123,11 @@ impl Session {
             }
             Input::LocalCandidate(peer, candidate) => self.local_candidate(peer, candidate, &mut out),
             Input::Peer(peer, state) => self.peer_state(peer, state, now, &mut out),
+            Input::RelayLost(peer, reason) => {
+                if self.dialogue_of(peer).is_some() {
+                    self.restart(&format!("the TURN server is lost: {reason}"), now, &mut out);
+                }
+            }
             Input::NetworkChanged => self.restart("the network changed", now, &mut out),
             Input::Shutdown => self.shutdown(&mut out),
         }

@@ -367,6 +367,18 @@ fn a_restart_for_a_new_network_does_not_cut_a_picture_that_still_flows() {
 }
 
 #[test]
+fn a_lost_relay_restarts_ice_at_once_for_the_peer_that_used_it() {
+    let mut story = publishing();
+    assert_eq!(story.tell(Input::RelayLost(TWO, "reset".into())), [], "nobody's");
+    let actions = story.tell(Input::RelayLost(ONE, "reset".into()));
+    let why = "the TURN server is lost: reset".to_owned();
+    assert_eq!(actions, [Action::Report(Report::Restarting(ONE, why)), Action::RestartIce(ONE)]);
+    assert_eq!(story.tell(Input::RelayLost(ONE, "again".into())), [], "a restart is under way");
+    story.tell(Input::SocketLost("reset".into()));
+    assert_eq!(story.tell(Input::RelayLost(ONE, "again".into())), [], "nobody to tell of a restart");
+}
+
+#[test]
 fn a_peer_that_is_gone_is_replaced_by_a_whole_new_session() {
     let mut story = publishing();
     story.pass(secs(6));
@@ -386,6 +398,7 @@ fn events_of_a_peer_that_was_replaced_mean_nothing() {
         Input::Peer(ONE, PeerState::Failed),
         Input::Peer(ONE, PeerState::Closed),
         Input::LocalCandidate(ONE, candidate("late")),
+        Input::RelayLost(ONE, "late".into()),
         Input::AnswerApplied(ONE),
         Input::OfferFailed(ONE, "late".into()),
         Input::AnswerMade(ONE, SDP.into()),
@@ -412,6 +425,7 @@ fn no_sequence_of_events_wedges_it() {
         Just(Input::SocketLost("x".into())),
         Just(Input::Alive),
         Just(Input::NetworkChanged),
+        Just(Input::RelayLost(ONE, "x".into())),
         prop_oneof![
             Just(Incoming::UnusableAnswer),
             Just(Incoming::Message(Message::Answer(SDP.into()))),

@@ -7,7 +7,11 @@ fn size(width: u32, height: u32) -> Size {
 fn drawn(size: Size, frame: u32, state: OverlayState) -> Vec<u8> {
     let picture = TestPicture::new(size);
     let mut buffer = vec![0; picture.buffer_size()];
-    picture.draw(&mut buffer, Stamp { frame, drawn_at: Duration::from_micros(1_763_683_200_123_456) }, state);
+    picture.draw(
+        &mut buffer,
+        Stamp { frame, drawn_at: Duration::from_micros(1_763_683_200_123_456) },
+        &Drawing::Test(OverlaySource::new(move || state)),
+    );
     buffer
 }
 

@@ -7,7 +7,7 @@ use gstreamer::prelude::*;
 use tokio::sync::watch;
 
 use super::PipelineState;
-use crate::video::error::{VideoError, remedy, shown};
+use crate::video::error::{CameraFault, VideoError, shown};
 
 /// Announces what the bus of `pipeline` says. A fault inside `source` is put down to the setting `source_key`.
 pub(super) fn announce(
@@ -59,7 +59,7 @@ fn fault(message: &gst::message::Error, source_key: Option<&'static str>) -> Vid
     let error = message.error();
     let problem = problem(message.src(), &error, message.debug().as_deref());
     match source_key {
-        Some(key) => VideoError::Camera { key, problem, remedy: remedy_for(message, &error) },
+        Some(key) => VideoError::Camera { key, problem, fault: fault_of(message, &error) },
         None => VideoError::EncoderFailed { problem },
     }
 }
@@ -74,26 +74,26 @@ fn problem(from: Option<&gst::Object>, error: &gst::glib::Error, debug: Option<&
     }
 }
 
-fn remedy_for(message: &gst::message::Error, error: &gst::glib::Error) -> &'static str {
+fn fault_of(message: &gst::message::Error, error: &gst::glib::Error) -> CameraFault {
     use gst::{CoreError, ResourceError, StreamError};
 
     let flow = message.details().and_then(|details| details.get::<i32>("flow-return").ok());
     let unusable =
         [gst::FlowReturn::NotNegotiated, gst::FlowReturn::NotLinked].map(gst::glib::translate::IntoGlib::into_glib);
     if flow.is_some_and(|flow| unusable.contains(&flow)) {
-        return remedy::RAW_VIDEO;
+        return CameraFault::NotRawVideo;
     }
     match (error.kind::<ResourceError>(), error.kind::<StreamError>(), error.kind::<CoreError>()) {
-        (Some(ResourceError::Busy), ..) => remedy::BUSY,
+        (Some(ResourceError::Busy), ..) => CameraFault::Busy,
         (Some(ResourceError::NotFound | ResourceError::OpenRead | ResourceError::OpenReadWrite), ..) => {
-            remedy::NOT_FOUND
+            CameraFault::Missing
         }
-        (Some(ResourceError::Read), ..) => remedy::LOST,
+        (Some(ResourceError::Read), ..) => CameraFault::Lost,
         (_, Some(StreamError::CodecNotFound | StreamError::TypeNotFound), _) | (.., Some(CoreError::MissingPlugin)) => {
-            remedy::NO_ELEMENT
+            CameraFault::NoElement
         }
         (_, Some(StreamError::WrongType | StreamError::Format), _)
-        | (.., Some(CoreError::Negotiation | CoreError::Caps)) => remedy::RAW_VIDEO,
-        _ => remedy::OTHER,
+        | (.., Some(CoreError::Negotiation | CoreError::Caps)) => CameraFault::NotRawVideo,
+        _ => CameraFault::Other,
     }
 }

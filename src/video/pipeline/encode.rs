@@ -7,9 +7,8 @@ use bytes::Bytes;
 use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
-use tokio::sync::watch;
 
-use super::PipelineState;
+use super::{Exit, PipelineState};
 use crate::video::control::{VideoControl, count};
 use crate::video::encoder::{BitrateControl, ENCODER_NAME, EncoderRow, KeyFrameControl};
 use crate::video::error::VideoError;
@@ -17,7 +16,7 @@ use crate::video::frame::AccessUnit;
 use crate::video::h264;
 use crate::video::key_frames::KeyFrames;
 use crate::video::settings::Bitrate;
-use crate::video::units::{AccessUnitSender, Offered};
+use crate::video::units::Offered;
 
 // The names of threads: GStreamer calls a queue's thread "NAME:src", and benches tell the encoder's time by it.
 const QUEUE: &str = "queue name=encode max-size-buffers=1 max-size-bytes=0 max-size-time=0 leaky=downstream";
@@ -31,28 +30,15 @@ pub(super) fn specimen(element: &str) -> Option<gst::Element> {
 }
 
 /// Makes the bin from the encoder's `text`, ready to be linked to a source of raw video.
-pub(super) fn make(
-    text: &str,
-    row: &'static EncoderRow,
-    control: VideoControl,
-    units: AccessUnitSender,
-    state: watch::Sender<PipelineState>,
-) -> Result<gst::Bin, VideoError> {
+pub(super) fn make(text: &str, row: &'static EncoderRow, exit: Exit) -> Result<gst::Bin, VideoError> {
     let bin = gst::parse::bin_from_description(&format!("{QUEUE} ! {text} ! {SINK}"), true)
         .map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
     let element = |name| bin.by_name(name).expect("the description names it");
     let encoder_entry = element(ENCODER_NAME).static_pad("sink").expect("an encoder has a sink pad");
 
-    count_leaks(&element("encode"), control.clone());
-    let steering = Arc::new(Steering::new(row, control.clone()));
-    let output = Output {
-        encoder_entry: encoder_entry.downgrade(),
-        steering: steering.clone(),
-        control,
-        units,
-        state,
-        started: false,
-    };
+    count_leaks(&element("encode"), exit.control.clone());
+    let steering = Arc::new(Steering::new(row, exit.control.clone()));
+    let output = Output { encoder_entry: encoder_entry.downgrade(), steering: steering.clone(), exit, started: false };
     encoder_entry.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
         if let Some(encoder) = pad.parent_element() {
             steering.before_frame(&encoder);
@@ -140,9 +126,7 @@ impl Steering {
 struct Output {
     encoder_entry: gst::glib::WeakRef<gst::Pad>,
     steering: Arc<Steering>,
-    control: VideoControl,
-    units: AccessUnitSender,
-    state: watch::Sender<PipelineState>,
+    exit: Exit,
     started: bool,
 }
 
@@ -150,6 +134,9 @@ impl Output {
     fn receive_from(mut self, sink: &AppSink) {
         let new_sample = move |sink: &AppSink| {
             let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+            if !self.started {
+                self.exit.units.start_at(sink.base_time().map_or(Duration::ZERO, Duration::from));
+            }
             self.send(access_unit(&sample, sink.current_running_time())?);
             Ok(gst::FlowSuccess::Ok)
         };
@@ -157,17 +144,19 @@ impl Output {
     }
 
     fn send(&mut self, unit: AccessUnit) {
-        count(&self.control.counters().units_out);
+        let Exit { control, units, progress, .. } = &mut self.exit;
+        count(&control.counters().units_out);
         if unit.idr {
-            count(&self.control.counters().key_frames);
+            count(&control.counters().key_frames);
             self.steering.idr_came_out();
         }
-        match self.units.offer(unit) {
+        progress.note(unit.encoded_at);
+        match units.offer(unit) {
             Offered::Queued => {}
-            Offered::DroppedFull | Offered::Closed => count(&self.control.counters().units_dropped),
+            Offered::DroppedFull | Offered::Closed | Offered::Superseded => count(&control.counters().units_dropped),
             Offered::DroppedAskKeyFrame => {
-                count(&self.control.counters().units_dropped);
-                self.control.request_idr();
+                count(&control.counters().units_dropped);
+                control.request_idr();
             }
         }
         if !self.started {
@@ -179,10 +168,10 @@ impl Output {
     fn announce_playing(&self) {
         let caps = self.encoder_entry.upgrade().and_then(|pad| pad.current_caps());
         let playing = PipelineState::Playing {
-            encoder: self.control.encoder(),
+            encoder: self.exit.control.encoder(),
             input: caps.map(|caps| caps.to_string()).unwrap_or_default(),
         };
-        self.state.send_if_modified(|state| {
+        self.exit.state.send_if_modified(|state| {
             let starting = *state == PipelineState::Starting;
             if starting {
                 *state = playing;

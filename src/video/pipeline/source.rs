@@ -5,20 +5,20 @@ use gstreamer::prelude::*;
 
 use super::test_picture;
 use crate::video::camera::{PACE_NAME, SourceDescription};
-use crate::video::error::{VideoError, remedy, shown};
-use crate::video::overlay::OverlaySource;
+use crate::video::error::{CameraFault, VideoError, shown};
+use crate::video::overlay::Drawing;
 use crate::video::settings::CameraConfig;
 
 /// Makes the source, ready to be linked to the encode bin.
 pub(super) fn make(
     description: &SourceDescription,
     camera: &CameraConfig,
-    overlay: OverlaySource,
+    drawing: Drawing,
 ) -> Result<gst::Bin, VideoError> {
-    let bin = parse(description)?;
+    let bin = parse(description, camera.key())?;
     let pace = bin.by_name(PACE_NAME).expect("every source description ends in it");
     if description.drawn {
-        test_picture::draw_into(&bin, &pace, camera, overlay)?;
+        test_picture::draw_into(&bin, &pace, camera, drawing)?;
     } else {
         let entry = pace.static_pad("sink").expect("identity has a sink pad");
         entry.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, |pad, _| do_not_pace_if_live(pad));
@@ -29,7 +29,7 @@ pub(super) fn make(
     Ok(bin)
 }
 
-fn parse(description: &SourceDescription) -> Result<gst::Bin, VideoError> {
+fn parse(description: &SourceDescription, key: &'static str) -> Result<gst::Bin, VideoError> {
     // Pads are exposed by `make`: which ones GStreamer would find depends on what else is unlinked.
     let ghost_unlinked_pads = false;
     let bin = gst::parse::bin_from_description_full(
@@ -39,20 +39,20 @@ fn parse(description: &SourceDescription) -> Result<gst::Bin, VideoError> {
         gst::ParseFlags::FATAL_ERRORS,
     );
     bin.map(|bin| bin.downcast().expect("the call makes a bin")).map_err(|error| VideoError::Camera {
-        key: description.key,
+        key,
         problem: shown(error.message()),
-        remedy: remedy_for(&error),
+        fault: fault_of(&error),
     })
 }
 
-fn remedy_for(error: &gst::glib::Error) -> &'static str {
+fn fault_of(error: &gst::glib::Error) -> CameraFault {
     use gst::ParseError;
 
     match error.kind::<ParseError>() {
-        Some(ParseError::NoSuchElement) => remedy::NO_ELEMENT,
-        Some(ParseError::NoSuchProperty | ParseError::CouldNotSetProperty) => remedy::PROPERTY,
-        Some(ParseError::Link) => remedy::RAW_VIDEO,
-        _ => remedy::SYNTAX,
+        Some(ParseError::NoSuchElement) => CameraFault::NoElement,
+        Some(ParseError::NoSuchProperty | ParseError::CouldNotSetProperty) => CameraFault::Property,
+        Some(ParseError::Link) => CameraFault::NotRawVideo,
+        _ => CameraFault::Syntax,
     }
 }
 

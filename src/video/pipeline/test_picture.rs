@@ -10,7 +10,7 @@ use gstreamer_app::{AppSrc, AppSrcCallbacks};
 
 use crate::video::camera::TEST_PICTURE_NAME;
 use crate::video::error::VideoError;
-use crate::video::overlay::{OverlaySource, Stamp, TestPicture};
+use crate::video::overlay::{Drawing, Stamp, TestPicture};
 use crate::video::settings::CameraConfig;
 
 /// Buffers made at once. One is enough while the encoder is done with a picture before the next is due; more are made when
@@ -22,7 +22,7 @@ pub(super) fn draw_into(
     bin: &gst::Bin,
     pace: &gst::Element,
     camera: &CameraConfig,
-    overlay: OverlaySource,
+    drawing: Drawing,
 ) -> Result<(), VideoError> {
     let source = bin.by_name(TEST_PICTURE_NAME).and_downcast::<AppSrc>().expect("the description has it");
     let picture = TestPicture::new(camera.size);
@@ -46,7 +46,7 @@ pub(super) fn draw_into(
         // No memory to draw into: the pipeline stops, or the machine has none left.
         let Ok(mut drawn) = pool.0.acquire_buffer(None) else { return gst::PadProbeReturn::Drop };
         let stamp = Stamp { frame: frames.fetch_add(1, Relaxed), drawn_at: wall_clock() };
-        fill(&mut drawn, buffer, |pixels| picture.draw(pixels, stamp, overlay.read()));
+        fill(&mut drawn, buffer, |pixels| picture.draw(pixels, stamp, &drawing));
         *buffer = drawn;
         gst::PadProbeReturn::Ok
     });

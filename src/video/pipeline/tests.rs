@@ -23,11 +23,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 fn config(source: Source, width: u32, height: u32) -> VideoConfig {
     VideoConfig {
-        camera: CameraConfig {
+        camera: CameraConfig::new(
             source,
-            size: Size::new(width, height).expect("a valid size"),
-            framerate: Framerate::new(30).expect("a valid rate"),
-        },
+            Size::new(width, height).expect("a valid size"),
+            Framerate::new(30).expect("a valid rate"),
+        ),
         encoder: EncoderConfig {
             choice: EncoderChoice::Auto,
             bitrate: kbps(800),

@@ -38,7 +38,7 @@ async fn a_source_that_fails_later_is_announced_with_key_and_remedy() {
     let playing_text = format!("filesrc location={} ! decodebin", text.display());
     let untyped = format!("filesrc location={}", text.display());
     let cases: [(&str, &[&str]); 4] = [
-        ("videotestsrc is-live=true ! identity error-after=5", &["identity0"]),
+        ("videotestsrc is-live=true ! identity name=broken error-after=5", &["broken"]),
         (&playing_text, &["raw video"]),
         (&untyped, &["raw video"]),
         ("filesrc location=/no/such/film ! decodebin", &["/no/such/film", "check that it is there"]),
@@ -84,7 +84,7 @@ async fn a_driver_that_hangs_does_not_hang_the_caller() {
     running.take(1).await;
     let driver = running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name("driver"));
     let (release, hang) = std::sync::mpsc::channel::<()>();
-    let hang = std::sync::Mutex::new(hang);
+    let hang = Mutex::new(hang);
     let (hangs, mut in_driver) = tokio::sync::mpsc::channel(1);
     driver.and_then(|driver| driver.static_pad("src")).expect("a source pad").add_probe(
         gst::PadProbeType::BUFFER,

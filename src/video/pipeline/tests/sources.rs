@@ -93,7 +93,7 @@ async fn a_file_plays_at_its_own_speed_and_then_ends() {
 
     let source = format!("filesrc location={} ! decodebin", file.display());
     #[expect(clippy::disallowed_methods, reason = "playing at the right speed is a claim about real time")]
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let mut running = Running::start(&config(pipeline(&source), 320, 240));
     let units = running.rest().await;
     assert_eq!(running.last_state().await, PipelineState::Ended);

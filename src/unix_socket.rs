@@ -1,4 +1,4 @@
-//! The socket's file: made with its mode, and never taken from a daemon that lives.
+//! A Unix socket's file: made with its mode, and never taken from a daemon that lives.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -16,17 +16,17 @@ const MODE: Mode = Mode::from_raw_mode(0o660);
 /// Connections waiting to be accepted.
 const BACKLOG: i32 = 8;
 
-/// Why there is no bridge.
+/// Why a socket is not there.
 #[derive(Debug, thiserror::Error)]
-pub enum BridgeError {
-    /// Another daemon serves this channel.
-    #[error("bridge.socket {}: another program listens there: stop it, or give this channel another path", .0.display())]
+pub enum ListenError {
+    /// Another daemon listens there.
+    #[error("socket {}: another program listens there: stop it, or give this one another path", .0.display())]
     InUse(PathBuf),
     /// Something that is not a socket has its name.
-    #[error("bridge.socket {}: is not a socket and is left alone: move it away, or give another path", .0.display())]
+    #[error("socket {}: is not a socket and is left alone: move it away, or give another path", .0.display())]
     NotASocket(PathBuf),
     /// The system refused.
-    #[error("bridge.socket {}: could not {step}: {source}", .path.display())]
+    #[error("socket {}: could not {step}: {source}", .path.display())]
     Io {
         /// The socket.
         path: PathBuf,
@@ -39,8 +39,8 @@ pub enum BridgeError {
 
 /// A listening socket, whose file goes with it.
 #[derive(Debug)]
-pub(super) struct Listening {
-    pub(super) listener: UnixListener,
+pub(crate) struct Listening {
+    pub(crate) listener: UnixListener,
     path: PathBuf,
     /// Device and inode, to know the file again.
     identity: (u64, u64),
@@ -48,8 +48,8 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Listens at `path`, non-blocking. A file left by a daemon that is gone is replaced.
-    pub(super) fn open(path: &Path) -> Result<Self, BridgeError> {
-        let failed = |step| move |source| BridgeError::Io { path: path.to_owned(), step, source };
+    pub(crate) fn open(path: &Path) -> Result<Self, ListenError> {
+        let failed = |step| move |source| ListenError::Io { path: path.to_owned(), step, source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         if !folder.exists() {
             DirBuilder::new().mode(0o755).create(folder).map_err(failed("make its folder"))?;
@@ -74,7 +74,7 @@ impl Drop for Listening {
 }
 
 /// Whether a daemon listens at `path`. Does not wait, even for one that hangs.
-pub(super) fn is_served(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_served(path: &Path) -> io::Result<bool> {
     let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags(), None)?;
     match connect(&socket, &SocketAddrUnix::new(path)?) {
         // Its backlog is full: it hangs, but it is there.
@@ -84,16 +84,16 @@ pub(super) fn is_served(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn remove_dead(path: &Path) -> Result<(), BridgeError> {
-    let failed = |step| move |source| BridgeError::Io { path: path.to_owned(), step, source };
+fn remove_dead(path: &Path) -> Result<(), ListenError> {
+    let failed = |step| move |source| ListenError::Io { path: path.to_owned(), step, source };
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed("look at it")(error)),
-        Ok(file) if !file.file_type().is_socket() => return Err(BridgeError::NotASocket(path.to_owned())),
+        Ok(file) if !file.file_type().is_socket() => return Err(ListenError::NotASocket(path.to_owned())),
         Ok(_) => {}
     }
     if is_served(path).map_err(failed("find out whether it is in use"))? {
-        return Err(BridgeError::InUse(path.to_owned()));
+        return Err(ListenError::InUse(path.to_owned()));
     }
     fs::remove_file(path).map_err(failed("remove what a dead daemon left"))
 }

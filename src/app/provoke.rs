@@ -1,0 +1,65 @@
+//! Panics on purpose, for the tests that hold that one anywhere stops the car.
+//!
+//! Only a build with debug assertions can do it, which a release is not, and only when [`VARIABLE`] is set in its
+//! environment: then the `stream` message `{"panic":{"key":PLACE,"value":1}}` makes that place panic when it is next
+//! passed. In a release everything here is empty.
+
+/// The environment variable without which nothing panics.
+#[cfg(debug_assertions)]
+const VARIABLE: &str = "RTCPUB_TEST_PANIC";
+
+/// Handed to every place that can be made to panic.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Provocation(#[cfg(debug_assertions)] Option<tokio::sync::watch::Sender<String>>);
+
+#[cfg(debug_assertions)]
+impl Provocation {
+    pub(super) fn by_environment() -> Self {
+        Self(std::env::var_os(VARIABLE).map(|_| tokio::sync::watch::Sender::default()))
+    }
+
+    /// Takes notice of a `stream` message.
+    pub(super) fn heard(&self, message: &[u8]) {
+        let Some(place) = &self.0 else { return };
+        let message = serde_json::from_slice(message).unwrap_or(serde_json::Value::Null);
+        if let Some(named) = message["panic"]["key"].as_str() {
+            tracing::debug!(named, "a panic is asked for");
+            place.send_replace(named.to_owned());
+        }
+    }
+
+    /// This place is passed.
+    pub(super) fn at(&self, place: &str) {
+        let wanted = self.0.as_ref().is_some_and(|wanted| *wanted.borrow() == place);
+        assert!(!wanted, "provoked in {place}");
+    }
+
+    /// This task is a place which is passed all the time.
+    pub(super) async fn throughout(self, place: &str, task: impl Future<Output = ()>) {
+        let provoked = async {
+            match &self.0 {
+                Some(wanted) => drop(wanted.subscribe().wait_for(|wanted| wanted == place).await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = provoked => panic!("provoked in {place}"),
+            () = task => {}
+        }
+    }
+}
+
+#[cfg(not(debug_assertions))]
+impl Provocation {
+    pub(super) fn by_environment() -> Self {
+        Self()
+    }
+
+    pub(super) fn heard(&self, _message: &[u8]) {}
+
+    pub(super) fn at(&self, _place: &str) {}
+
+    pub(super) fn throughout(self, _place: &str, task: impl Future<Output = ()>) -> impl Future<Output = ()> {
+        task
+    }
+}

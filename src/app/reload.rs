@@ -1,0 +1,227 @@
+//! SIGHUP: what can change in place does, what needs a restart is named, and a broken file changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::answers::protect;
+use crate::config::{self, Config, Effective, Loaded, Problems, Setting};
+use crate::drive::DriveHandle;
+use crate::logging::LogControl;
+use crate::systemd::Notifier;
+use crate::telemetry::settings::TelemetryConfig;
+use crate::video::control::VideoControl;
+
+/// Where the configuration came from, and comes from again.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    pub(super) file: PathBuf,
+    pub(super) settings: Vec<Setting>,
+    /// What was read the first time.
+    pub(super) effective: Vec<Effective>,
+}
+
+/// What a new configuration is applied to.
+pub(super) struct Reload {
+    pub(super) source: Source,
+    pub(super) config: Config,
+    pub(super) log: LogControl,
+    pub(super) picture: VideoControl,
+    pub(super) drive: DriveHandle,
+    pub(super) telemetry: watch::Sender<TelemetryConfig>,
+    pub(super) service_manager: Arc<Notifier>,
+}
+
+impl Reload {
+    /// Reads the configuration again each time it is `asked` to, until `shutdown`.
+    pub(super) async fn run(mut self, asked: Arc<Notify>, shutdown: CancellationToken) {
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                () = asked.notified() => {}
+            }
+            self.service_manager.reloading();
+            let Source { file, settings, .. } = self.source.clone();
+            let read = tokio::task::spawn_blocking(move || config::load(Some(&file), settings)).await;
+            match read {
+                Ok(Ok(loaded)) => self.apply(loaded),
+                Ok(Err(problems)) => refuse(&problems),
+                // The process-wide hook has answered this panic by ending the process.
+                Err(_) => return,
+            }
+            self.service_manager.ready();
+        }
+    }
+
+    fn apply(&mut self, new: Loaded) {
+        protect(&self.log, &new.config);
+        new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+        let changes = Changes::between((&self.source.effective, &self.config), (&new.effective, &new.config));
+        let Config { log, video, drive, telemetry, .. } = new.config;
+        if changes.touch("log.") {
+            self.log.set(&log.filter);
+            self.config.log = log;
+        }
+        if changes.touch("encoder.bitrate_kbps") {
+            self.picture.set_bitrate(video.encoder.bitrate);
+            self.config.video.encoder.bitrate = video.encoder.bitrate;
+        }
+        if changes.touch("telemetry.") {
+            self.telemetry.send_replace(telemetry.clone());
+            self.config.telemetry = telemetry;
+        }
+        if changes.touch("drive.") {
+            // It stops the car first: the driver must not meet new limits at speed.
+            self.drive.reload(drive.clone());
+            let kept = std::mem::replace(&mut self.config.drive, drive);
+            self.config.drive.actuator = kept.actuator;
+            self.config.drive.max_speed.state_file = kept.max_speed.state_file;
+        }
+        changes.tell();
+        self.source.effective = changes.in_force;
+    }
+}
+
+/// Every problem, and that nothing has changed.
+fn refuse(problems: &Problems) {
+    tracing::error!("the configuration is not reloaded, and everything stays as it was:");
+    problems.iter().for_each(|problem| tracing::error!("{problem}"));
+}
+
+/// What differs between two configurations.
+#[derive(Debug, PartialEq)]
+struct Changes {
+    applied: BTreeSet<String>,
+    restart: BTreeSet<String>,
+    /// The old configuration with what is applied of the new one.
+    in_force: Vec<Effective>,
+}
+
+impl Changes {
+    fn between(old: (&[Effective], &Config), new: (&[Effective], &Config)) -> Self {
+        let (before, after) = (rows(old.0), rows(new.0));
+        let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
+        let differs = |key: &&str| before.get(key).map(|row| &row.value) != after.get(key).map(|row| &row.value);
+        let (applied, mut restart): (BTreeSet<_>, BTreeSet<_>) =
+            keys.into_iter().filter(differs).map(str::to_owned).partition(|key| in_place(key));
+        // A secret is not shown, so a row does not tell that it is another one.
+        if old.1.signal.token != new.1.signal.token {
+            restart.insert("server.token".to_owned());
+        }
+        if old.1.rtc.ice != new.1.rtc.ice && !restart.iter().any(|key| key.starts_with("ice.")) {
+            restart.insert("ice.credential".to_owned());
+        }
+        let kept = old.0.iter().filter(|row| !in_place(&row.key));
+        let in_force = kept.chain(new.0.iter().filter(|row| in_place(&row.key))).cloned().collect();
+        Self { applied, restart, in_force }
+    }
+
+    fn touch(&self, keys: &str) -> bool {
+        self.applied.iter().any(|key| key.starts_with(keys))
+    }
+
+    fn tell(&self) {
+        let list = |keys: &BTreeSet<String>| keys.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+        if self.applied.is_empty() && self.restart.is_empty() {
+            tracing::info!("configuration reloaded: nothing has changed");
+        }
+        if !self.applied.is_empty() {
+            tracing::info!(applied = list(&self.applied), "configuration reloaded");
+        }
+        if !self.restart.is_empty() {
+            tracing::warn!(keys = list(&self.restart), "these changes need a restart, and are not in force");
+        }
+    }
+}
+
+/// Whether a key can change while the daemon runs.
+fn in_place(key: &str) -> bool {
+    let fixed = ["drive.actuator", "drive.max_speed.state_file", "drive.pca9685."];
+    let free = ["log.", "encoder.bitrate_kbps", "telemetry.", "drive."];
+    free.iter().any(|keys| key.starts_with(keys)) && !fixed.iter().any(|keys| key.starts_with(keys))
+}
+
+fn rows(effective: &[Effective]) -> BTreeMap<&str, &Effective> {
+    effective.iter().map(|row| (row.key.as_str(), row)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ChannelFile, FileContent, Sources};
+
+    const SERVER: &str = "[server]\nurl = \"wss://host\"\n";
+
+    fn load(text: &str) -> Loaded {
+        let content = FileContent { bytes: text.into(), world_readable: false };
+        let file = Some(ChannelFile { path: "/etc/rtcpub/c40hipepjh65aeq6ndj0.toml".into(), content });
+        let read = |_: &std::path::Path| Err(std::io::ErrorKind::NotFound.into());
+        let sources = Sources { file, environment: vec![], flags: vec![], read: &read };
+        config::parse(&sources).expect("a right configuration")
+    }
+
+    fn changes(before: &str, after: &str) -> (Vec<String>, Vec<String>) {
+        let (before, after) = (load(&format!("{SERVER}{before}")), load(&format!("{SERVER}{after}")));
+        let changes = Changes::between((&before.effective, &before.config), (&after.effective, &after.config));
+        (changes.applied.into_iter().collect(), changes.restart.into_iter().collect())
+    }
+
+    #[test]
+    fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
+        let rows: [(&str, &str, &[&str], &[&str]); 9] = [
+            ("", "", &[], &[]),
+            ("", "[log]\nlevel = \"debug\"", &["log.level"], &[]),
+            ("", "[encoder]\nbitrate_kbps = 500", &["encoder.bitrate_kbps"], &[]),
+            ("", "[telemetry]\nperiod_ms = 500\ntopics = []", &["telemetry.period_ms", "telemetry.topics"], &[]),
+            ("", "[drive]\ndeadline_ms = 200", &["drive.deadline_ms"], &[]),
+            ("", "[camera]\nwidth = 320", &[], &["camera.width"]),
+            ("token = \"aaaa\"", "token = \"bbbb\"", &[], &["server.token"]),
+            (
+                "[ice]\nusername = \"u\"\ncredential = \"aaaa\"",
+                "[ice]\nusername = \"u\"\ncredential = \"bbbb\"",
+                &[],
+                &["ice.credential"],
+            ),
+            (
+                "[metrics]",
+                "[drive.limits]\nthrottle_cap = 0.5",
+                &["drive.limits.throttle_cap"],
+                &["metrics.allow_remote", "metrics.listen"],
+            ),
+        ];
+        for (before, after, applied, restart) in rows {
+            let found = changes(before, after);
+            assert_eq!(
+                (&found.0[..], &found.1[..]),
+                (
+                    &applied.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()[..],
+                    &restart.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>()[..]
+                ),
+                "{after}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named_again_until_it_gets_one() {
+        let (first, second) = (load(SERVER), load(&format!("{SERVER}[camera]\nwidth = 320\n[log]\nlevel = \"warn\"")));
+        let once = Changes::between((&first.effective, &first.config), (&second.effective, &second.config));
+        assert_eq!((once.applied.len(), once.restart.len()), (1, 1));
+        let again = Changes::between((&once.in_force, &first.config), (&second.effective, &second.config));
+        assert_eq!((again.applied.len(), again.restart.len()), (0, 1));
+    }
+
+    #[test]
+    fn every_key_of_the_car_but_its_wiring_can_change_in_place() {
+        for key in ["drive.actuator", "drive.pca9685.bus", "drive.max_speed.state_file", "server.url", "bridge.socket"]
+        {
+            assert!(!in_place(key), "{key}");
+        }
+        for key in ["drive.max_speed.ceiling", "drive.calibration.throttle_max", "drive.stop"] {
+            assert!(in_place(key), "{key}");
+        }
+    }
+}

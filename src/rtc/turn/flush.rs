@@ -1,0 +1,80 @@
+//! When the driver of a peer connection must go round once more. Pure.
+//!
+//! The crate's driver writes what its TURN clients hold *before* it hands them what the peer connection has to send
+//! (webrtc 0.21.1, `PeerConnectionDriver::poll_writes`). Without another turn of its loop, the last packet of each
+//! picture, each control acknowledgement and each step of a handshake waits for whatever comes next: measured, a frame
+//! interval for a picture. An incoming packet takes two turns to become an answer that has left.
+//!
+//! The driver asks its runtime for a timer once a turn, just before it waits for that or for something to happen. While
+//! a relay is in use, that timer is over at once, until some turns have ended by it and by nothing else.
+
+use std::time::{Duration, Instant};
+
+/// Turns the driver is made to take after something has happened.
+const TURNS: u8 = 2;
+/// A relay over which nothing went for this long is not in use. ICE checks the selected way every 500 ms.
+const IN_USE: Duration = Duration::from_secs(3);
+
+#[derive(Debug, Default)]
+pub(crate) struct Flush {
+    in_use_until: Option<Instant>,
+    owed: u8,
+    /// The wait before this one was ended by its timer, which was over at once: nothing has happened.
+    nothing_happened: bool,
+}
+
+impl Flush {
+    /// A TURN server has been talked to, or soon will be.
+    pub(crate) fn note_traffic(&mut self, now: Instant) {
+        self.in_use_until = Some(now + IN_USE);
+    }
+
+    /// The driver is about to wait: whether its timer is to be over at once.
+    pub(crate) fn at_once(&mut self, now: Instant) -> bool {
+        if self.in_use_until.is_none_or(|until| until <= now) {
+            return false;
+        }
+        let nothing_happened = std::mem::take(&mut self.nothing_happened);
+        self.owed = if nothing_happened { self.owed.saturating_sub(1) } else { TURNS };
+        self.owed > 0
+    }
+
+    /// A timer that was over at once has ended the driver's wait.
+    pub(crate) fn nothing_happened(&mut self) {
+        self.nothing_happened = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn start() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn after_the_last_thing_that_happened_the_driver_takes_two_more_turns() {
+        let (mut flush, now) = (Flush::default(), start());
+        flush.note_traffic(now);
+        for happenings in [1, 2, 5] {
+            for _ in 0..happenings {
+                assert!(flush.at_once(now), "something has just happened");
+            }
+            flush.nothing_happened();
+            assert!(flush.at_once(now), "the second turn");
+            flush.nothing_happened();
+            assert!(!flush.at_once(now), "now it may wait");
+        }
+    }
+
+    #[test]
+    fn without_a_relay_in_use_the_driver_is_left_alone() {
+        let (mut flush, now) = (Flush::default(), start());
+        assert!(!flush.at_once(now), "no relay");
+        flush.note_traffic(now);
+        assert!(flush.at_once(now));
+        assert!(!flush.at_once(now + IN_USE), "a relay that went quiet");
+    }
+}

@@ -1,0 +1,170 @@
+//! The runtime a peer connection gets: tokio's, but for how sockets are made, names are resolved, and how long a turn of
+//! the driver's loop waits.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use rtc::crypto::RTCCryptoProvider;
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
+};
+
+use super::flush::Flush;
+use super::socket::RelaySocket;
+use crate::quiet::Quiet;
+use crate::rtc::ice::servers::{IceServers, Relay, Snapshot};
+
+/// Called from the driver's task when the relay that carried the media is gone: must return at once.
+pub(crate) type RelayLostSink = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What the sockets of one peer connection share with its runtime.
+pub(crate) struct Shared {
+    servers: Arc<IceServers>,
+    crypto: Arc<dyn RTCCryptoProvider>,
+    on_lost: RelayLostSink,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    snapshot: Arc<Snapshot>,
+    flush: Flush,
+    dropped: Quiet,
+}
+
+impl Shared {
+    pub(super) fn crypto(&self) -> Arc<dyn RTCCryptoProvider> {
+        self.crypto.clone()
+    }
+
+    pub(super) fn note_traffic(&self, now: Instant) {
+        self.lock().flush.note_traffic(now);
+    }
+
+    pub(super) fn note_trouble(&self, server: usize, trouble: Option<&str>) {
+        self.servers.note(server, trouble);
+    }
+
+    pub(super) fn note_dropped(&self, server: usize, messages: u64, now: Instant) {
+        if let Some(suppressed) = self.lock().dropped.admit(now) {
+            tracing::debug!(server, messages, suppressed, "the stream to a TURN server is congested; dropped");
+        }
+    }
+
+    pub(super) fn lost(&self, reason: &str) {
+        (self.on_lost)(reason);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while holding it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// See the module's documentation. One for each peer connection.
+pub(crate) struct RelayRuntime {
+    tokio: TokioRuntime,
+    shared: Arc<Shared>,
+}
+
+impl RelayRuntime {
+    pub(crate) fn new(
+        servers: Arc<IceServers>,
+        snapshot: Arc<Snapshot>,
+        crypto: Arc<dyn RTCCryptoProvider>,
+        on_lost: RelayLostSink,
+    ) -> Self {
+        let state = Mutex::new(State { snapshot, ..State::default() });
+        Self { tokio: TokioRuntime, shared: Arc::new(Shared { servers, crypto, on_lost, state }) }
+    }
+
+    /// The sockets bound from now on use these servers.
+    pub(crate) fn set_servers(&self, snapshot: Arc<Snapshot>) {
+        self.shared.lock().snapshot = snapshot;
+    }
+
+    /// Checks over relays are about to begin.
+    pub(crate) fn expect_traffic(&self) {
+        if self.shared.lock().snapshot.relays().next().is_some() {
+            self.shared.note_traffic(self.now());
+        }
+    }
+}
+
+impl Runtime for RelayRuntime {
+    fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        let local = socket.local_addr()?;
+        let udp = self.tokio.wrap_udp_socket(socket)?;
+        let snapshot = self.shared.lock().snapshot.clone();
+        let reachable = |relay: &Relay| Some((relay.destination(local)?, relay.clone()));
+        let relays: Vec<_> = snapshot.relays().filter_map(reachable).collect();
+        if relays.is_empty() {
+            return Ok(udp);
+        }
+        Ok(Arc::new(RelaySocket::new(udp, relays, self.shared.clone())?))
+    }
+
+    fn resolve_host<'a>(
+        &'a self,
+        host: &'a str,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'a>> {
+        // Resolved beforehand: the driver carries media while it waits for this.
+        let resolved = self.shared.lock().snapshot.resolve(host);
+        Box::pin(std::future::ready(resolved))
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        if self.shared.lock().flush.at_once(self.now()) {
+            let shared = self.shared.clone();
+            // Polled only when nothing else was ready before it.
+            return Box::pin(std::future::poll_fn(move |_| {
+                shared.lock().flush.nothing_happened();
+                Poll::Ready(())
+            }));
+        }
+        self.tokio.sleep(duration)
+    }
+
+    fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
+        self.tokio.spawn(future)
+    }
+
+    fn wrap_tcp_listener(&self, listener: TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        self.tokio.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(
+        &'a self,
+        remote_addr: SocketAddr,
+    ) -> Pin<Box<dyn Future<Output = io::Result<Arc<dyn AsyncTcpStream>>> + Send + 'a>> {
+        self.tokio.connect_tcp(remote_addr)
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.tokio.interval(period)
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.tokio.block_on(future);
+    }
+
+    fn yield_now(&self) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
+        self.tokio.yield_now()
+    }
+
+    fn name(&self) -> &'static str {
+        "tokio, with relays"
+    }
+}
+
+impl fmt::Debug for RelayRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RelayRuntime").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,80 @@
+//! Our sockets and a real TURN server.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rtc::turn::client::Event;
+use webrtc::runtime::Runtime;
+
+use super::client::{TurnClient, TurnError, refused};
+use super::runtime::RelayRuntime;
+use crate::rtc::ice::servers::{IceServers, Purpose, Relay};
+use crate::rtc::settings::IceServer;
+use coturn::{Coturn, Settings};
+
+#[path = "../../../tests/coturn/mod.rs"]
+mod coturn;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn crypto() -> Arc<dyn rtc::crypto::RTCCryptoProvider> {
+    rtc::crypto::default_provider().expect("ring")
+}
+
+/// A client on a socket of ours, and what the socket reports as lost.
+async fn client(server: IceServer) -> (TurnClient, Arc<Mutex<Vec<String>>>) {
+    let servers = Arc::new(IceServers::new(&[server], Purpose::Sessions));
+    let snapshot = Arc::new(servers.snapshot().await);
+    let relay: Relay = snapshot.relays().next().expect("a TURN server").clone();
+    let lost = Arc::new(Mutex::new(Vec::new()));
+    let told = lost.clone();
+    let on_lost = Arc::new(move |reason: &str| told.lock().expect("whole").push(reason.to_owned()));
+    let runtime = RelayRuntime::new(servers, snapshot, crypto(), on_lost);
+    let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").expect("a port")).expect("a socket");
+    let local = socket.local_addr().expect("bound");
+    let server = relay.destination(local).expect("the same family");
+    (TurnClient::new(socket, server, relay.credential, crypto()).expect("a client"), lost)
+}
+
+/// Asks that a peer may be heard through the allocation.
+async fn permit(client: &mut TurnClient, allocation: SocketAddr, peer: SocketAddr) -> Result<(), TurnError> {
+    #[expect(clippy::disallowed_methods, reason = "the library wants to know")]
+    let now = std::time::Instant::now();
+    let mut relay = client.client.relay(allocation).map_err(refused)?;
+    let transaction = relay.create_permission(now, peer).map_err(refused)?;
+    client
+        .wait(PATIENCE, |event| match event {
+            Event::CreatePermissionResponse(of, _) if Some(of) == transaction => Some(Ok(())),
+            Event::CreatePermissionError(of, error) if Some(of) == transaction => Some(Err(refused(error))),
+            _ => None,
+        })
+        .await
+}
+
+#[tokio::test]
+async fn a_nonce_that_has_gone_stale_costs_a_repetition_and_nothing_else() {
+    let coturn = Coturn::start_with(&Settings { extra: "stale-nonce=1\n".into(), ..Settings::default() });
+    for server in [coturn.udp(), coturn.tcp(), coturn.tls()] {
+        let (mut client, _) = client(server).await;
+        let allocation = client.allocate(PATIENCE).await.expect("an allocation");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let peer: SocketAddr = "127.0.0.1:9".parse().expect("an address");
+        permit(&mut client, allocation, peer).await.expect("a permission, with a new nonce");
+        client.release(allocation).await.expect("sent");
+    }
+}
+
+#[tokio::test]
+async fn an_allocation_is_had_by_each_transport_and_the_way_is_measured() {
+    let coturn = Coturn::start();
+    for server in [coturn.udp(), coturn.tcp(), coturn.tls()] {
+        let (mut client, lost) = client(server).await;
+        let allocation = client.allocate(PATIENCE).await.expect("an allocation");
+        assert!(allocation.ip().is_loopback() && allocation.port() != 0);
+        let (mapped, round_trip) = client.binding(PATIENCE).await.expect("an answer");
+        assert!(mapped.ip().is_loopback() && round_trip < PATIENCE);
+        client.release(allocation).await.expect("sent");
+        assert!(lost.lock().expect("whole").is_empty());
+    }
+}

@@ -1,0 +1,289 @@
+//! What the status socket answers with: one JSON document. Pure.
+//!
+//! Its keys may become more, not other: programs read it. Ages are in seconds, −1 … 1 is a fraction of full travel.
+
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::logging::recent::Noted;
+use crate::telemetry::snapshot::Snapshot;
+use crate::video::recovery::CameraState;
+
+/// The longest document there can be, in bytes.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+/// The daemon at one moment.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Document {
+    /// The channel's id.
+    pub channel: String,
+    /// The daemon's version.
+    pub version: String,
+    /// Its process.
+    pub process: Process,
+    /// The session with the server.
+    pub session: Session,
+    /// The camera.
+    pub camera: Camera,
+    /// The encoder; none before one has run.
+    pub video: Option<Video>,
+    /// The car.
+    pub drive: Drive,
+    /// The board.
+    pub host: Host,
+    /// Warnings and errors.
+    pub log: Log,
+}
+
+/// The daemon's process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Process {
+    /// Process id.
+    pub id: u32,
+    /// Since it started publishing.
+    pub uptime_s: u64,
+    /// Resident memory.
+    pub rss_kib: Option<u64>,
+    /// Threads.
+    pub threads: Option<usize>,
+    /// Open file descriptors.
+    pub open_files: Option<usize>,
+    /// Tasks of the runtime.
+    pub tasks: Option<usize>,
+}
+
+/// The session with the server.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// Whether the server has been tried at all.
+    pub tried: bool,
+    /// Whether a peer carries the picture.
+    pub publishing: bool,
+    /// Sessions that came up since the start.
+    pub sessions: u64,
+    /// Why the last session or attempt ended.
+    pub last_trouble: Option<String>,
+    /// RTP packets sent.
+    pub packets: u64,
+    /// Telemetry messages that did not fit.
+    pub metrics_dropped: u64,
+}
+
+/// The camera.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Camera {
+    /// `starting`, `playing` or `lost`.
+    pub state: String,
+    /// Why it is lost.
+    pub cause: Option<String>,
+    /// In a sentence.
+    pub message: Option<String>,
+}
+
+/// The encoder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Video {
+    /// GStreamer's name for the encoder.
+    pub encoder: String,
+    /// What the encoder is asked for.
+    pub bitrate_kbps: u32,
+    /// Frames a second into the encoder.
+    pub fps_in: f64,
+    /// And out of it.
+    pub fps_out: f64,
+    /// Frames and access units dropped since the start.
+    pub dropped: u64,
+    /// Key frames since the start.
+    pub key_frames: u64,
+}
+
+/// The car.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Drive {
+    /// `parked`, `armed`, `braking` or `latched`.
+    pub state: String,
+    /// Why it stands.
+    pub cause: Option<String>,
+    /// Whether the stick must be released first.
+    pub awaits_neutral: bool,
+    /// −1 … 1.
+    pub throttle: f64,
+    /// −1 … 1.
+    pub steering: f64,
+    /// In ticks.
+    pub pulse_throttle: u16,
+    /// In ticks.
+    pub pulse_steering: u16,
+    /// The highest forward pulse, in ticks.
+    pub max_speed: u16,
+    /// Commands obeyed.
+    pub obeyed: u64,
+    /// Commands refused.
+    pub refused: u64,
+    /// Messages not understood.
+    pub rejected: u64,
+    /// Times the actuator failed.
+    pub actuator_faults: u64,
+    /// Since the drive thread went around: more than two seconds means that it hangs.
+    pub age_s: f64,
+}
+
+/// The board; what it does not tell is left out.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Host {
+    /// 0 … 1.
+    pub cpu_load: Option<f64>,
+    /// 0 … 1.
+    pub memory_used: Option<f64>,
+    /// Free space.
+    pub disk_free_mb: Option<f64>,
+    /// The hottest zone.
+    pub temperature_c: Option<f64>,
+    /// Whether heat slows it down.
+    pub thermal_throttling: Option<bool>,
+    /// The Raspberry Pi's "now" flags.
+    pub throttled: Option<u32>,
+    /// Wi-Fi signal.
+    pub wifi_dbm: Option<f64>,
+}
+
+/// Warnings and errors.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Log {
+    /// Since the start.
+    pub warnings: u64,
+    /// Since the start.
+    pub errors: u64,
+    /// The last ones, the newest first.
+    pub recent: Vec<LogEntry>,
+}
+
+/// One warning or error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// `error` or `warn`.
+    pub level: String,
+    /// What it says, redacted.
+    pub text: String,
+    /// Since it was last seen.
+    pub age_s: f64,
+    /// How often.
+    pub times: u64,
+}
+
+impl Document {
+    /// From what is known.
+    pub fn new(snapshot: &Snapshot, noted: &[Noted], counts: (u64, u64), now: Instant) -> Self {
+        Self {
+            channel: snapshot.channel.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            process: process(snapshot),
+            session: session(snapshot),
+            camera: camera(snapshot),
+            video: video(snapshot),
+            drive: drive(snapshot),
+            host: host(snapshot),
+            log: Log {
+                warnings: counts.0,
+                errors: counts.1,
+                recent: noted.iter().map(|noted| entry(noted, now)).collect(),
+            },
+        }
+    }
+
+    /// As JSON on one line; without the oldest log entries where it would be longer than [`MAX_BYTES`].
+    pub fn to_json(mut self) -> String {
+        loop {
+            let json = serde_json::to_string(&self).expect("strings and numbers under string keys always serialise");
+            if json.len() < MAX_BYTES || self.log.recent.pop().is_none() {
+                return json;
+            }
+        }
+    }
+}
+
+fn process(snapshot: &Snapshot) -> Process {
+    let process = &snapshot.process;
+    Process {
+        id: process.id,
+        uptime_s: process.uptime.as_secs(),
+        rss_kib: process.resident_kib,
+        threads: process.threads,
+        open_files: process.open_files,
+        tasks: process.tasks,
+    }
+}
+
+fn session(snapshot: &Snapshot) -> Session {
+    Session {
+        tried: snapshot.publish.tried,
+        publishing: snapshot.publish.publishing,
+        sessions: snapshot.publish.sessions,
+        last_trouble: snapshot.publish.last_trouble.clone(),
+        packets: snapshot.link.packets,
+        metrics_dropped: snapshot.link.metrics_dropped,
+    }
+}
+
+fn camera(snapshot: &Snapshot) -> Camera {
+    let message = match &snapshot.camera {
+        CameraState::Lost { message, .. } => Some(message.clone()),
+        CameraState::Starting | CameraState::Playing => None,
+    };
+    let cause = snapshot.camera.cause().map(|cause| cause.name().to_owned());
+    Camera { state: snapshot.camera.name().to_owned(), cause, message }
+}
+
+fn video(snapshot: &Snapshot) -> Option<Video> {
+    let (stats, rates) = snapshot.video?;
+    Some(Video {
+        encoder: stats.encoder.to_owned(),
+        bitrate_kbps: stats.bitrate.kbps(),
+        fps_in: rates.frames_in,
+        fps_out: rates.frames_out,
+        dropped: stats.frames_dropped + stats.units_dropped,
+        key_frames: stats.key_frames,
+    })
+}
+
+fn drive(snapshot: &Snapshot) -> Drive {
+    let drive = &snapshot.drive;
+    Drive {
+        state: drive.state.name().to_owned(),
+        cause: drive.state.cause().map(|cause| cause.name().to_owned()),
+        awaits_neutral: drive.awaits_neutral,
+        throttle: drive.throttle,
+        steering: drive.steering,
+        pulse_throttle: drive.pulses.throttle.ticks(),
+        pulse_steering: drive.pulses.steering.ticks(),
+        max_speed: drive.max_speed.ticks(),
+        obeyed: drive.counters.obeyed,
+        refused: drive.counters.refused,
+        rejected: drive.counters.rejected,
+        actuator_faults: drive.counters.actuator_faults,
+        age_s: snapshot.drive_age.as_secs_f64(),
+    }
+}
+
+fn host(snapshot: &Snapshot) -> Host {
+    let host = &snapshot.host;
+    Host {
+        cpu_load: host.cpu_load,
+        memory_used: host.memory_used,
+        disk_free_mb: host.disk_free_mb,
+        temperature_c: host.temperature_c,
+        thermal_throttling: host.thermal_throttling,
+        throttled: host.throttled,
+        wifi_dbm: host.wifi_dbm,
+    }
+}
+
+fn entry(noted: &Noted, now: Instant) -> LogEntry {
+    LogEntry {
+        level: noted.level.as_str().to_ascii_lowercase(),
+        text: noted.text.clone(),
+        age_s: now.saturating_duration_since(noted.last).as_secs_f64(),
+        times: noted.times,
+    }
+}

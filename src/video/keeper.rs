@@ -1,0 +1,203 @@
+//! Keeps the picture alive: builds the pipeline, watches it, and builds it again when it is lost, while the peer connection
+//! stays up. What to do when is [`recovery`](super::recovery)'s to decide.
+
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::{oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::control::VideoControl;
+use super::error::VideoError;
+use super::overlay::OverlaySource;
+use super::pipeline::{Pipeline, PipelineState, STOP_DEADLINE};
+use super::recovery::{CameraState, LossCause, Recovery, Verdict};
+use super::settings::VideoConfig;
+use super::units::AccessUnitSender;
+
+/// How long a driver may take to open its device.
+pub const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What the picture is made of and goes to.
+#[derive(Debug)]
+pub struct Keeper {
+    /// Camera and encoder.
+    pub config: VideoConfig,
+    /// What the test picture shows.
+    pub overlay: OverlaySource,
+    /// Where access units go.
+    pub units: AccessUnitSender,
+    /// What steers every pipeline, one after the other.
+    pub control: VideoControl,
+    /// How the picture is doing.
+    pub state: watch::Sender<CameraState>,
+}
+
+impl Keeper {
+    /// Keeps the picture until `shutdown`. When it returns, the last pipeline is at NULL.
+    ///
+    /// # Errors
+    /// When the configuration, or what is installed, cannot give a picture.
+    pub async fn keep(self, shutdown: CancellationToken) -> Result<(), VideoError> {
+        let mut watched = Watched { recovery: Recovery::new(self.config.camera.stall), placeholder: None, told: None };
+        let kept = loop {
+            let Some(error) = self.run_once(&mut watched, &shutdown).await else { break Ok(()) };
+            let Verdict::RetryAt(at) = watched.recovery.lost(&error, now()) else { break Err(error) };
+            self.tell_lost(&error, &mut watched);
+            self.show_placeholder(&mut watched).await;
+            tokio::select! {
+                () = shutdown.cancelled() => break Ok(()),
+                () = tokio::time::sleep_until(at.into()) => {}
+            }
+        };
+        stop(watched.placeholder.take()).await;
+        kept
+    }
+
+    /// One pipeline from its start to its loss; `None` when it was asked to end.
+    async fn run_once(&self, watched: &mut Watched, shutdown: &CancellationToken) -> Option<VideoError> {
+        let pipeline = match self.open(shutdown).await? {
+            Ok(pipeline) => pipeline,
+            Err(error) => return Some(error),
+        };
+        watched.recovery.opened(now());
+        let lost = self.watch(&pipeline, watched, shutdown).await;
+        stop(Some(pipeline)).await;
+        lost
+    }
+
+    async fn open(&self, shutdown: &CancellationToken) -> Option<Result<Pipeline, VideoError>> {
+        let (config, overlay) = (self.config.clone(), self.overlay.clone());
+        let (units, control) = (self.units.clone(), self.control.clone());
+        let opening = on_a_thread(START_DEADLINE, move || Pipeline::start_steered(&config, overlay, units, control));
+        tokio::pin!(opening);
+        tokio::select! {
+            opened = &mut opening => Some(opened.unwrap_or(Err(VideoError::StartTimedOut { within: START_DEADLINE }))),
+            () = shutdown.cancelled() => {
+                // A camera that is being opened is let go as any other.
+                let opened = tokio::time::timeout(STOP_DEADLINE, opening).await;
+                stop(opened.ok().flatten().and_then(Result::ok)).await;
+                None
+            }
+        }
+    }
+
+    async fn watch(
+        &self,
+        pipeline: &Pipeline,
+        watched: &mut Watched,
+        shutdown: &CancellationToken,
+    ) -> Option<VideoError> {
+        let mut state = pipeline.state();
+        loop {
+            let seen = state.borrow_and_update().clone();
+            match seen {
+                PipelineState::Starting => {}
+                PipelineState::Playing { encoder, input } => self.tell_playing(encoder, &input, watched).await,
+                PipelineState::Ended => return Some(VideoError::Ended { key: self.config.camera.key() }),
+                PipelineState::Failed(error) => return Some(error),
+            }
+            if let Some(at) = pipeline.last_unit() {
+                watched.recovery.picture(at);
+            }
+            if watched.recovery.is_stalled(now()) {
+                return Some(VideoError::Stalled { within: self.config.camera.stall });
+            }
+            let deadline = watched.recovery.deadline().expect("a pipeline is open");
+            tokio::select! {
+                () = shutdown.cancelled() => return None,
+                changed = state.changed() => changed.expect("the pipeline is held here"),
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+        }
+    }
+
+    async fn tell_playing(&self, encoder: &'static str, input: &str, watched: &mut Watched) {
+        let before = self.state.send_replace(CameraState::Playing);
+        if before == CameraState::Playing {
+            return;
+        }
+        let lost_ms = watched.told.take().map(|told| now().saturating_duration_since(told.at).as_millis() as u64);
+        tracing::info!(encoder, input, lost_ms, "encoding");
+        stop(watched.placeholder.take()).await;
+    }
+
+    /// Once a change, not once an attempt.
+    fn tell_lost(&self, error: &VideoError, watched: &mut Watched) {
+        let (cause, message) = (LossCause::of(error), error.to_string());
+        if watched.told.as_ref().is_some_and(|told| told.cause == cause) {
+            tracing::debug!(%error, "camera still lost");
+        } else {
+            tracing::error!(%error, cause = cause.name(), "camera lost; it is tried for until it is back");
+        }
+        let at = watched.told.as_ref().map_or_else(now, |told| told.at);
+        watched.told = Some(Told { at, cause });
+        self.state.send_modify(|state| {
+            let since = match state {
+                CameraState::Lost { since, .. } => *since,
+                CameraState::Starting | CameraState::Playing => wall_clock(),
+            };
+            *state = CameraState::Lost { cause, message, since };
+        });
+    }
+
+    async fn show_placeholder(&self, watched: &mut Watched) {
+        if !self.config.camera.placeholder || watched.placeholder.is_some() {
+            return;
+        }
+        let CameraState::Lost { since, .. } = *self.state.borrow() else { return };
+        let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let (config, units, control) = (self.config.clone(), self.units.clone(), self.control.clone());
+        let opening = on_a_thread(START_DEADLINE, move || Pipeline::start_placeholder(&config, since, units, control));
+        match opening.await {
+            Some(Ok(placeholder)) => watched.placeholder = Some(placeholder),
+            Some(Err(error)) => tracing::debug!(%error, "no placeholder"),
+            None => tracing::debug!("no placeholder: it does not start"),
+        }
+    }
+}
+
+/// What is known across the pipelines.
+struct Watched {
+    recovery: Recovery,
+    placeholder: Option<Pipeline>,
+    told: Option<Told>,
+}
+
+/// The loss that was told last.
+struct Told {
+    at: Instant,
+    cause: LossCause,
+}
+
+/// `None` when the work is not done in time. Its thread stays behind then, for a driver that hangs cannot be interrupted,
+/// and lets go of what it makes when the driver comes back.
+async fn on_a_thread<T: Send + 'static>(deadline: Duration, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+    let (done, result) = oneshot::channel();
+    let thread = thread::Builder::new().name("video-start".into()).spawn(move || drop(done.send(work()))).ok()?;
+    let result = tokio::time::timeout(deadline, result).await.ok()?.ok();
+    // It has nothing left to do.
+    let _ = thread.join();
+    result
+}
+
+async fn stop(pipeline: Option<Pipeline>) {
+    let Some(pipeline) = pipeline else { return };
+    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await;
+    if let Ok(Err(error)) = stopped {
+        tracing::warn!(%error, "video pipeline");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell of recovery")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "viewers are told since when the camera is lost")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+#[cfg(test)]
+mod tests;

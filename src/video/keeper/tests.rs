@@ -1,0 +1,192 @@
+//! With the real GStreamer: sources that end, stall, fail, are missing and come back.
+
+use std::io::{PipeWriter, Write};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use gstreamer as gst;
+use gstreamer::prelude::*;
+
+use super::*;
+use crate::video::frame::AccessUnit;
+use crate::video::overlay::OverlayState;
+use crate::video::settings::{Bitrate, CameraConfig, EncoderChoice, EncoderConfig, Framerate, Size, Source};
+use crate::video::units::{AccessUnitReceiver, access_unit_channel};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A picture that is kept.
+struct Kept {
+    units: AccessUnitReceiver,
+    state: watch::Receiver<CameraState>,
+    shutdown: CancellationToken,
+    keeping: tokio::task::JoinHandle<Result<(), VideoError>>,
+}
+
+impl Kept {
+    fn start(source: &str, adjust: impl FnOnce(&mut CameraConfig)) -> Self {
+        let size = Size::new(320, 240).expect("a valid size");
+        let framerate = Framerate::new(30).expect("a valid rate");
+        let mut camera = CameraConfig::new(Source::Pipeline(source.to_owned()), size, framerate);
+        adjust(&mut camera);
+        let bitrate = Bitrate::from_kbps(800).expect("a valid rate");
+        let encoder =
+            EncoderConfig { choice: EncoderChoice::Auto, bitrate, key_frame_interval: Duration::from_secs(60) };
+        let (sender, units) = access_unit_channel();
+        let (announce, state) = watch::channel(CameraState::Starting);
+        let keeper = Keeper {
+            config: VideoConfig { camera, encoder },
+            overlay: OverlaySource::new(|| OverlayState::PARKED),
+            units: sender,
+            control: VideoControl::new(bitrate),
+            state: announce,
+        };
+        let shutdown = CancellationToken::new();
+        let keeping = tokio::spawn(keeper.keep(shutdown.clone()));
+        Self { units, state, shutdown, keeping }
+    }
+
+    async fn unit(&mut self) -> AccessUnit {
+        tokio::time::timeout(PATIENCE, self.units.recv()).await.expect("in time").expect("the queue stays open")
+    }
+
+    /// Drops access units until the camera is in this state.
+    async fn until(&mut self, name: &str) -> CameraState {
+        let mut state = self.state.clone();
+        let wanted = state.wait_for(|state| state.name() == name);
+        let units = &mut self.units;
+        let draining = async { while units.recv().await.is_some() {} };
+        tokio::select! {
+            found = tokio::time::timeout(PATIENCE, wanted) => found.expect("in time").expect("it is kept").clone(),
+            () = draining => panic!("the queue is closed"),
+        }
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        let kept = tokio::time::timeout(PATIENCE, self.keeping).await.expect("in time").expect("no panic");
+        assert_eq!(kept, Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_ends_is_opened_again_and_time_goes_on_with_an_idr() {
+    let mut kept = Kept::start("videotestsrc num-buffers=10 is-live=true", |_| {});
+    let (mut last, mut idrs) = (None, 0);
+    while idrs < 4 {
+        let unit = kept.unit().await;
+        assert!(last.is_none_or(|last| last < unit.pts), "{last:?}, then {:?}", unit.pts);
+        if let Some(last) = last.filter(|_| unit.idr) {
+            assert!(unit.pts - last < Duration::from_secs(10), "and not by leaps: {last:?}, then {:?}", unit.pts);
+        }
+        last = Some(unit.pts);
+        idrs += u32::from(unit.idr);
+    }
+    assert_eq!(kept.until("lost").await.cause(), Some(LossCause::Ended));
+    kept.until("playing").await;
+    kept.stop().await;
+}
+
+fn write_picture(file: &Path) {
+    gst::init().expect("GStreamer");
+    let partial = file.with_extension("partial");
+    let drawing = gst::parse::launch(&format!(
+        "videotestsrc num-buffers=1 pattern=white ! video/x-raw,width=320,height=240 ! pngenc ! filesink location={}",
+        partial.display()
+    ))
+    .expect("the elements are installed");
+    drawing.set_state(gst::State::Playing).expect("it draws");
+    let end = drawing.bus().expect("a bus").timed_pop_filtered(
+        gst::ClockTime::from_seconds(PATIENCE.as_secs()),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    assert!(matches!(end.map(|end| end.type_()), Some(gst::MessageType::Eos)));
+    drawing.set_state(gst::State::Null).expect("it stops");
+    std::fs::rename(partial, file).expect("renamed");
+}
+
+#[tokio::test]
+async fn a_camera_that_is_missing_at_the_start_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("camera.png");
+    let source = format!("filesrc location={} ! pngdec ! imagefreeze is-live=true", file.display());
+    let mut kept = Kept::start(&source, |_| {});
+    assert_eq!(kept.until("lost").await.cause(), Some(LossCause::Missing));
+    assert!(kept.units.try_recv().is_none(), "no placeholder unless asked for");
+    write_picture(&file);
+    kept.until("playing").await;
+    assert!(!kept.keeping.is_finished());
+    kept.stop().await;
+}
+
+#[tokio::test]
+async fn a_placeholder_is_shown_meanwhile_and_gives_way_with_an_idr() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("camera.png");
+    let source = format!("filesrc location={} ! pngdec ! imagefreeze is-live=true", file.display());
+    let mut kept = Kept::start(&source, |camera| camera.placeholder = true);
+    let first = kept.unit().await;
+    assert!(first.idr);
+    assert_eq!(kept.state.borrow().cause(), Some(LossCause::Missing));
+    write_picture(&file);
+    let mut last = first.pts;
+    for _ in 0..1000 {
+        let unit = kept.unit().await;
+        assert!(last < unit.pts);
+        last = unit.pts;
+        if unit.idr {
+            kept.until("playing").await;
+            return kept.stop().await;
+        }
+    }
+    panic!("the camera never takes over");
+}
+
+fn frame(pipe: &mut PipeWriter, luma: u8) {
+    let mut picture = vec![luma; 320 * 240];
+    picture.extend([128; 320 * 240 / 2]);
+    pipe.write_all(&picture).expect("it is read");
+}
+
+#[tokio::test]
+async fn a_source_that_falls_silent_is_opened_again() {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let source = format!(
+        "fdsrc fd={} do-timestamp=true ! rawvideoparse width=320 height=240 format=i420 framerate=30/1",
+        reader.as_raw_fd()
+    );
+    let mut kept = Kept::start(&source, |camera| camera.stall = Duration::from_millis(300));
+    let feeding = thread::spawn(move || {
+        (0..10).for_each(|luma| frame(&mut writer, luma));
+        writer
+    });
+    kept.until("playing").await;
+    assert_eq!(kept.until("lost").await.cause(), Some(LossCause::Stalled));
+    let mut writer = feeding.join().expect("all is read");
+    let feeding = thread::spawn(move || {
+        (0..10).for_each(|luma| frame(&mut writer, luma));
+        writer
+    });
+    kept.until("playing").await;
+    kept.stop().await;
+    drop(feeding);
+}
+
+#[tokio::test]
+async fn what_cannot_work_ends_it() {
+    for source in ["nosuchsrc", "videotestsrc nosuch=1", "videotestsrc ! jpegenc"] {
+        let kept = Kept::start(source, |_| {});
+        let ended = tokio::time::timeout(PATIENCE, kept.keeping).await.expect("in time").expect("no panic");
+        assert!(ended.as_ref().is_err_and(VideoError::is_configuration), "{source}: {ended:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_fails_again_and_again_is_tried_for_and_can_be_stopped_any_time() {
+    let mut kept = Kept::start("videotestsrc is-live=true ! identity error-after=5", |_| {});
+    for _ in 0..3 {
+        kept.until("playing").await;
+        assert_eq!(kept.until("lost").await.cause(), Some(LossCause::Camera));
+    }
+    kept.stop().await;
+}
