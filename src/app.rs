@@ -34,6 +34,8 @@ use crate::secret::Secret;
 use crate::signal::tls::hex;
 use crate::status::ask::ask;
 use crate::status::screen::screen;
+use crate::video::pipeline::inspect;
+use crate::video::settings::VideoConfig;
 
 /// How often `rtcpub status --watch` asks.
 const WATCH_PERIOD: Duration = Duration::from_secs(1);
@@ -133,6 +135,17 @@ pub fn hub(args: HubArgs, log: LogControl) -> Result<()> {
         bind(config).await?.serve(signals.shutdown).await;
         Ok(())
     })
+}
+
+/// `rtcpub snapshot`: one picture into a file.
+///
+/// # Errors
+/// Why there is none.
+pub fn snapshot(video: &VideoConfig, file: &Path) -> Result<()> {
+    let picture = inspect::snapshot(video).map_err(|error| Failure::cannot_start(error.to_string()))?;
+    std::fs::write(file, &picture).with_context(|| format!("cannot write {}", file.display()))?;
+    say(&format!("{}: {} KiB", file.display(), picture.len() / 1024));
+    Ok(())
 }
 
 /// `rtcpub probe`: tries the servers that the channel's file names.

@@ -55,6 +55,23 @@ pub enum Command {
     /// Print every effective value and where it comes from, secrets redacted
     #[command(after_help = PRINT_EXAMPLES)]
     PrintConfig(ChannelArgs),
+    /// List this machine's cameras with their modes and controls, encoders, I2C buses and GPIO chips
+    #[command(after_help = DEVICES_EXAMPLES)]
+    Devices {
+        /// As JSON, for programs
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take one picture with a channel's camera
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot {
+        /// The file to write, a JPEG
+        #[arg(value_name = "FILE.jpg")]
+        file: PathBuf,
+        /// Whose camera
+        #[command(flatten)]
+        channel: ChannelArgs,
+    },
     /// Put every output of a channel's car to neutral, whatever state the daemon is in
     #[command(after_help = PARK_EXAMPLES)]
     Park(ChannelArgs),
@@ -383,6 +400,16 @@ const PRINT_EXAMPLES: &str = "\
 Examples:
   rtcpub print-config c40hipepjh65aeq6ndj0
   RTCPUB__LOG__LEVEL=debug rtcpub print-config --config car.toml";
+
+const DEVICES_EXAMPLES: &str = "\
+Examples:
+  rtcpub devices
+  rtcpub devices --json";
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  rtcpub snapshot picture.jpg c40hipepjh65aeq6ndj0
+  rtcpub snapshot picture.jpg --config car.toml --set camera.kind=usb";
 
 const PARK_EXAMPLES: &str = "\
 Examples:

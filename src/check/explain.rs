@@ -8,7 +8,7 @@ use crate::drive::settings::{
 };
 use crate::rtc::settings::{DeliveryLimit, IcePolicy, IceServer, Reliability, RtcConfig, TurnCredential, TurnServer};
 use crate::signal::settings::{SignalConfig, TlsConfig, Trickle};
-use crate::video::settings::{EncoderChoice, Source, VideoConfig};
+use crate::video::settings::{DeviceChoice, EncoderChoice, SensorChoice, Source, VideoConfig};
 
 /// Title and lines of each part.
 pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<String>)> {
@@ -122,6 +122,16 @@ fn picture(video: &VideoConfig) -> Vec<String> {
     let source = match &camera.source {
         Source::Test => "a moving test pattern".to_owned(),
         Source::Pipeline(description) => format!("gst-launch-1.0 {}", shown(description)),
+        Source::Usb(usb) => match &usb.device {
+            DeviceChoice::Auto => "the first USB camera".to_owned(),
+            DeviceChoice::Path(path) => format!("the camera at {}", path.display()),
+            DeviceChoice::Name(name) => format!("the camera called {name:?}"),
+        },
+        Source::Csi(csi) => match &csi.sensor {
+            SensorChoice::Auto => "the first CSI camera".to_owned(),
+            SensorChoice::Id(id) => format!("CSI camera {id}"),
+            SensorChoice::Name(name) => format!("the CSI camera called {name:?}"),
+        },
     };
     let choice = match &encoder.choice {
         EncoderChoice::Auto => "the best H.264 encoder that works here".to_owned(),

@@ -229,6 +229,21 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// Names and integers, in the order given.
+    pub(super) fn assignments(&mut self, key: &str) -> Read<Vec<(String, i32)>> {
+        let Some(ValueKind::String(found)) = self.ask(key, Kind::Assignments)? else { return Ok(Vec::new()) };
+        let assignment = |text: &str| {
+            let (name, value) = text.split_once('=')?;
+            let name = name.trim();
+            let plain = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+            plain.then_some((name.to_owned(), value.trim().parse().ok()?))
+        };
+        let given = found.split(',').filter(|text| !text.trim().is_empty()).map(assignment);
+        given
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| self.problem(key, "must be names and integers, such as { exposure_auto = 1, gain = 20 }"))
+    }
+
     /// The elements of an array of tables, or nothing.
     pub(super) fn tables<T>(&mut self, key: &str, read: ReadElement<T>) -> Read<Option<Vec<T>>> {
         let any_element = Reader::keys_asked_by(|reader| {

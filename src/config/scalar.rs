@@ -12,6 +12,13 @@ use super::schema::Kind;
 pub(super) fn from_item(item: &Item, kind: Kind) -> Result<ValueKind, &'static str> {
     use toml_edit::Value as Toml;
     let found = describe(item);
+    if kind == Kind::Assignments
+        && let Some(table) = item.as_table_like()
+    {
+        let assignment = |(name, value): (&str, &Item)| Some(format!("{name}={}", value.as_integer()?));
+        let assignments = table.iter().map(assignment).collect::<Option<Vec<_>>>();
+        return assignments.map(|assignments| assignments.join(",").into()).ok_or("a table of something else");
+    }
     let Some(value) = item.as_value() else { return Err(found) };
     match (kind, value) {
         (Kind::Integer, Toml::Integer(n)) => Ok((*n.value()).into()),
@@ -19,7 +26,7 @@ pub(super) fn from_item(item: &Item, kind: Kind) -> Result<ValueKind, &'static s
         #[expect(clippy::cast_precision_loss, reason = "the ranges of decimal keys end far below 2^53")]
         (Kind::Decimal, Toml::Integer(n)) => Ok((*n.value() as f64).into()),
         (Kind::Boolean, Toml::Boolean(yes)) => Ok((*yes.value()).into()),
-        (Kind::Text | Kind::Secret, Toml::String(text)) => Ok(text.value().as_str().into()),
+        (Kind::Text | Kind::Secret | Kind::Assignments, Toml::String(text)) => Ok(text.value().as_str().into()),
         (Kind::Integers, Toml::Array(elements)) => {
             let integers = elements.iter().map(toml_edit::Value::as_integer);
             integers.collect::<Option<Vec<_>>>().map(list).ok_or("an array of something else")
@@ -46,7 +53,7 @@ pub(super) fn from_text(text: &str, kind: Kind) -> Result<ValueKind, String> {
             "false" | "no" | "off" | "0" => Ok(false.into()),
             _ => Err(refused()),
         },
-        Kind::Text | Kind::Secret => Ok(text.into()),
+        Kind::Text | Kind::Secret | Kind::Assignments => Ok(text.into()),
         Kind::Integers => {
             inner(text).split(',').map(integer).collect::<Result<Vec<_>, _>>().map(list).map_err(|_| refused())
         }

@@ -19,6 +19,8 @@ pub(super) enum Kind {
     /// Text that must not be shown, nor be given on the command line.
     Secret,
     Integers,
+    /// A table of integers whose keys nobody knows beforehand; as text: `a=1,b=2`.
+    Assignments,
     Texts,
     /// An array of tables, whose own keys follow under `key[]`.
     Tables,
@@ -38,6 +40,7 @@ impl Kind {
             Self::Boolean => "true or false",
             Self::Text | Self::Secret => "a string",
             Self::Integers => "an array of integers",
+            Self::Assignments => "a table of integers, such as { gain = 20 }",
             Self::Texts => "an array of strings",
             Self::Tables => "an array of tables",
         }

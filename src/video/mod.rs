@@ -5,7 +5,9 @@
 pub mod settings;
 
 pub mod camera;
+pub mod devices;
 pub mod encoder;
+pub mod modes;
 pub mod overlay;
 pub mod pipeline;
 

@@ -19,9 +19,8 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::watch;
 
-use super::camera;
 use super::control::VideoControl;
-use super::encoder::{self, Circumstances};
+use super::encoder;
 use super::error::VideoError;
 use super::overlay::{Drawing, OverlaySource};
 use super::settings::{Framerate, Source, VideoConfig};
@@ -29,6 +28,8 @@ use super::units::AccessUnitSender;
 
 mod bus;
 mod encode;
+pub mod inspect;
+mod plan;
 mod source;
 mod test_picture;
 
@@ -118,23 +119,14 @@ impl Pipeline {
         control: VideoControl,
     ) -> Result<Pipeline, VideoError> {
         gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
-        let row = encoder::choose(&config.encoder.choice, |element| encode::specimen(element).is_some())?;
-        let circumstances = Circumstances {
-            size: config.camera.size,
-            framerate: config.camera.framerate,
-            processors: thread::available_parallelism().map_or(1, usize::from),
-        };
-        control.attach(row.element, encoder::bitrate_ceiling(circumstances));
+        let plan = plan::plan(config)?;
+        control.attach(plan.row.element, encoder::bitrate_ceiling(plan.circumstances));
         let (announce, state) = watch::channel(PipelineState::Starting);
         let progress = Progress::default();
 
-        let description = camera::describe(&config.camera, row.raw_formats);
-        let source = source::make(&description, &config.camera, drawing)?;
-        let specimen = encode::specimen(row.element);
-        let has = |property: &str| specimen.as_ref().is_some_and(|element| element.has_property(property));
-        let text = row.launch_text(&config.encoder, circumstances, has)?;
+        let source = source::make(&plan.source, &config.camera, drawing)?;
         let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
-        let encode = encode::make(&text, row, exit)?;
+        let encode = encode::make(plan.setup, plan.row, plan.source.output, exit)?;
 
         let pipeline = gst::Pipeline::new();
         let whole = || -> Result<(), gst::glib::BoolError> {

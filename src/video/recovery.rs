@@ -13,8 +13,8 @@ use super::error::{CameraFault, VideoError};
 
 /// How long a camera may take for its first picture, at least: some set their exposure first.
 pub const START_PATIENCE: Duration = Duration::from_secs(5);
-/// A device that is not there is looked for this often: it must be back on the screen within a second of its return.
-pub const MISSING_RETRY: Duration = Duration::from_millis(400);
+/// A device that is not there, or has just gone, is looked for this often: it must be back on the screen within a second of its return.
+pub const MISSING_RETRY: Duration = Duration::from_millis(250);
 /// The second attempt after any other fault comes after this; the first at once, each further one after twice as long …
 pub const FIRST_DELAY: Duration = Duration::from_millis(250);
 /// … up to this.
@@ -183,14 +183,15 @@ impl Recovery {
         if played.is_some_and(|played| played >= HEALTHY_AFTER) {
             self.attempts = 0;
         }
-        let delay = match (self.attempts, LossCause::of(error)) {
-            (_, LossCause::Missing) => MISSING_RETRY,
-            (0, _) => Duration::ZERO,
-            (attempts, _) => FIRST_DELAY.saturating_mul(1 << (attempts - 1).min(16)).min(LONGEST_DELAY),
-        };
-        if LossCause::of(error) != LossCause::Missing {
-            self.attempts = self.attempts.saturating_add(1);
+        // A device that went away comes back when somebody plugs it in: that is no reason to look ever more seldom.
+        if matches!(error, VideoError::Camera { fault: CameraFault::Missing | CameraFault::Lost, .. }) {
+            return Verdict::RetryAt(now + MISSING_RETRY);
         }
+        let delay = match self.attempts.checked_sub(1) {
+            None => Duration::ZERO,
+            Some(doublings) => FIRST_DELAY.saturating_mul(1 << doublings.min(16)).min(LONGEST_DELAY),
+        };
+        self.attempts = self.attempts.saturating_add(1);
         Verdict::RetryAt(now + delay)
     }
 }

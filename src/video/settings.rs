@@ -1,6 +1,7 @@
 //! What a channel may ask of its picture, as types that cannot hold a wrong value.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything the picture flow needs to start.
@@ -21,6 +22,8 @@ pub struct CameraConfig {
     pub size: Size,
     /// Frames a second.
     pub framerate: Framerate,
+    /// How pictures are turned. Their size is the size after it.
+    pub orientation: Orientation,
     /// A camera that plays and gives no picture for this long is lost, and opened anew.
     pub stall: Duration,
     /// Whether viewers are shown, while the camera is lost, that it is.
@@ -30,7 +33,13 @@ pub struct CameraConfig {
 impl CameraConfig {
     /// A camera with everything else as it is by default.
     pub fn new(source: Source, size: Size, framerate: Framerate) -> Self {
-        Self { source, size, framerate, stall: Duration::from_secs(2), placeholder: false }
+        let orientation = Orientation::default();
+        Self { source, size, framerate, orientation, stall: Duration::from_secs(2), placeholder: false }
+    }
+
+    /// Size of the pictures as they leave the camera.
+    pub fn captured_size(&self) -> Size {
+        self.size.turned(self.orientation)
     }
 
     /// The setting to blame when there is no picture.
@@ -38,6 +47,8 @@ impl CameraConfig {
         match self.source {
             Source::Test => "camera.kind",
             Source::Pipeline(_) => "camera.pipeline",
+            Source::Usb(_) => "camera.device",
+            Source::Csi(_) => "camera.sensor",
         }
     }
 }
@@ -49,6 +60,113 @@ pub enum Source {
     Test,
     /// A GStreamer source description (`gst-launch-1.0` syntax) that ends in raw video.
     Pipeline(String),
+    /// A camera that V4L2 knows, usually on USB.
+    Usb(UsbConfig),
+    /// A camera on the board's own connector.
+    Csi(CsiConfig),
+}
+
+/// A camera that V4L2 knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UsbConfig {
+    /// Which.
+    pub device: DeviceChoice,
+    /// How its pictures come.
+    pub format: PixelFormat,
+    /// Its controls by name, as `v4l2-ctl --list-ctrls` has them.
+    pub controls: Vec<(String, i32)>,
+}
+
+/// Which V4L2 camera.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first on USB, else the first.
+    #[default]
+    Auto,
+    /// The device node, or a link to it.
+    Path(PathBuf),
+    /// Its name in `/dev/v4l/by-id`, or its card name.
+    Name(String),
+}
+
+/// How a camera's pictures come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PixelFormat {
+    /// Raw where that is fast enough, else JPEG.
+    #[default]
+    Auto,
+    /// Uncompressed.
+    Raw,
+    /// JPEG pictures.
+    Mjpeg,
+    /// Coded by the camera, sent as it is.
+    H264,
+}
+
+/// A camera on the board's own connector.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CsiConfig {
+    /// Which.
+    pub sensor: SensorChoice,
+}
+
+/// Which CSI camera.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SensorChoice {
+    /// The first.
+    #[default]
+    Auto,
+    /// By number (`nvarguscamerasrc sensor-id`).
+    Id(u8),
+    /// By name (`libcamerasrc camera-name`).
+    Name(String),
+}
+
+/// How a picture is turned: flipped first, then rotated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Orientation {
+    /// Mirrored.
+    pub flip: Flip,
+    /// Turned clockwise.
+    pub rotation: Rotation,
+}
+
+/// How a picture is mirrored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Flip {
+    /// Not.
+    #[default]
+    None,
+    /// Left for right.
+    Horizontal,
+    /// Top for bottom.
+    Vertical,
+}
+
+/// How a picture is turned, in degrees clockwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rotation {
+    /// Not.
+    #[default]
+    R0,
+    /// A quarter.
+    R90,
+    /// A half.
+    R180,
+    /// Three quarters.
+    R270,
+}
+
+impl Orientation {
+    /// Whether width and height change places.
+    pub fn swaps_sides(self) -> bool {
+        matches!(self.rotation, Rotation::R90 | Rotation::R270)
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_upright(self) -> bool {
+        self == Self::default()
+    }
 }
 
 /// Picture size in pixels: both even (4:2:0 chroma), 16 … 8192.
@@ -68,6 +186,11 @@ impl Size {
     pub fn new(width: u32, height: u32) -> Option<Self> {
         let fits = |side: u32| (Self::MIN..=Self::MAX).contains(&side) && side.is_multiple_of(2);
         (fits(width) && fits(height)).then_some(Self { width, height })
+    }
+
+    /// The size of a picture of this size once it is turned, and the other way round.
+    pub fn turned(self, orientation: Orientation) -> Self {
+        if orientation.swaps_sides() { Self { width: self.height, height: self.width } } else { self }
     }
 
     /// Width in pixels.

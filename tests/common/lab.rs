@@ -40,6 +40,13 @@ pub(crate) fn entered(name: &str) -> bool {
 
 /// The same with this much memory: a daemon with its hub and its viewer needs 512M, a browser beside them 2G.
 pub(crate) fn entered_with(name: &str, memory: &str) -> bool {
+    // No camera.
+    entered_lab(name, &[("VIVID", ""), ("UML_MEM", memory)])
+}
+
+/// As [`entered`], in a lab with these settings.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must know what was not tested")]
+pub(crate) fn entered_lab(name: &str, settings: &[(&str, &str)]) -> bool {
     if env::var_os(INSIDE).is_some() {
         return true;
     }
@@ -51,12 +58,11 @@ pub(crate) fn entered_with(name: &str, memory: &str) -> bool {
     }
     let this = env::current_exe().expect("the running test binary has a path");
     let command = format!("'{}' --exact {name} --nocapture --test-threads=1", this.display());
-    // Streams are inherited: the lab's console must not depend on who reads it. No camera.
+    // Streams are inherited: the lab's console must not depend on who reads it.
     let status = Command::new(run)
         .args(["-t", TIME_LIMIT_S, &command])
         .env(INSIDE, "1")
-        .env("VIVID", "")
-        .env("UML_MEM", memory)
+        .envs(settings.iter().copied())
         .current_dir(project)
         .stdin(Stdio::null())
         .status()

@@ -2,7 +2,8 @@
 
 use crate::config::reader::{Read, Reader};
 use crate::video::settings::{
-    Bitrate, CameraConfig, EncoderChoice, EncoderConfig, Framerate, Size, Source, VideoConfig,
+    Bitrate, CameraConfig, CsiConfig, DeviceChoice, EncoderChoice, EncoderConfig, Flip, Framerate, Orientation,
+    PixelFormat, Rotation, SensorChoice, Size, Source, UsbConfig, VideoConfig,
 };
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Read<VideoConfig> {
@@ -15,43 +16,118 @@ fn camera(reader: &mut Reader<'_>) -> Read<CameraConfig> {
     let source = source(reader);
     let size = size(reader);
     let framerate = reader.integer("camera.framerate", 1..=Framerate::MAX, 30);
+    let orientation = orientation(reader);
     let stall = reader.millis("camera.stall_ms", 200..=60_000, 2000);
     let placeholder = reader.boolean("camera.placeholder", false);
     Ok(CameraConfig {
         source: source?,
         size: size?,
         framerate: Framerate::new(framerate?).expect("the range is that of Framerate"),
+        orientation: orientation?,
         stall: stall?,
         placeholder: placeholder?,
     })
 }
 
 /// The value of `camera.kind`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Test,
     Pipeline,
+    Usb,
+    Csi,
+}
+
+impl Kind {
+    const WORDS: [(&str, Self); 4] =
+        [("test", Self::Test), ("pipeline", Self::Pipeline), ("usb", Self::Usb), ("csi", Self::Csi)];
+
+    fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("test", |(word, _)| word)
+    }
 }
 
 fn source(reader: &mut Reader<'_>) -> Read<Source> {
-    let kind = reader.choice("camera.kind", &[("test", Kind::Test), ("pipeline", Kind::Pipeline)]);
+    let kind = reader.choice("camera.kind", &Kind::WORDS);
     let pipeline = reader.parsed("camera.pipeline", |text| match text.trim() {
         "" => Err("must describe a GStreamer source that ends in raw video".to_owned()),
         _ if text.contains('\0') => Err("must not contain a NUL character".to_owned()),
         pipeline => Ok(pipeline.to_owned()),
     });
-    match (kind?, pipeline?) {
-        (Kind::Test, None) => Ok(Source::Test),
-        (Kind::Pipeline, Some(description)) => Ok(Source::Pipeline(description)),
-        (Kind::Test, Some(_)) => {
-            Err(reader
-                .problem("camera.pipeline", "is used by camera.kind = \"pipeline\" only: set that, or take this out"))
+    let usb = usb(reader);
+    let sensor = sensor(reader);
+    let (kind, pipeline, usb, sensor) = (kind?, pipeline?, usb?, sensor?);
+    let owned = [
+        ("camera.pipeline", Kind::Pipeline, pipeline.is_some()),
+        ("camera.device", Kind::Usb, usb.device != DeviceChoice::Auto),
+        ("camera.format", Kind::Usb, usb.format != PixelFormat::Auto),
+        ("camera.controls", Kind::Usb, !usb.controls.is_empty()),
+        ("camera.sensor", Kind::Csi, sensor != SensorChoice::Auto),
+    ];
+    for (key, owner, given) in owned {
+        if given && owner != kind {
+            let remedy = format!("is used by camera.kind = \"{}\" only: set that, or take this out", owner.word());
+            return Err(reader.problem(key, remedy));
         }
-        (Kind::Pipeline, None) => Err(reader.problem(
-            "camera.pipeline",
-            "missing: camera.kind = \"pipeline\" needs it, such as \"v4l2src device=/dev/video0 ! videoconvert\"",
-        )),
     }
+    match kind {
+        Kind::Test => Ok(Source::Test),
+        Kind::Usb => Ok(Source::Usb(usb)),
+        Kind::Csi => Ok(Source::Csi(CsiConfig { sensor })),
+        Kind::Pipeline => pipeline.map(Source::Pipeline).ok_or_else(|| {
+            reader.problem(
+                "camera.pipeline",
+                "missing: camera.kind = \"pipeline\" needs it, such as \"v4l2src device=/dev/video0 ! videoconvert\"",
+            )
+        }),
+    }
+}
+
+fn usb(reader: &mut Reader<'_>) -> Read<UsbConfig> {
+    let device = reader.text("camera.device", "auto");
+    let formats = [
+        ("auto", PixelFormat::Auto),
+        ("raw", PixelFormat::Raw),
+        ("mjpeg", PixelFormat::Mjpeg),
+        ("h264", PixelFormat::H264),
+    ];
+    let format = reader.choice("camera.format", &formats);
+    let controls = reader.assignments("camera.controls");
+    let device = match device?.as_str() {
+        "auto" => DeviceChoice::Auto,
+        name if name.is_empty() || name.contains(['\0', '\n']) => {
+            let remedy = "must be \"auto\", a device node such as \"/dev/video0\", or a camera's name (rtcpub devices)";
+            return Err(reader.problem("camera.device", remedy));
+        }
+        path if path.starts_with('/') => DeviceChoice::Path(path.into()),
+        name => DeviceChoice::Name(name.to_owned()),
+    };
+    Ok(UsbConfig { device, format: format?, controls: controls? })
+}
+
+fn sensor(reader: &mut Reader<'_>) -> Read<SensorChoice> {
+    let sensor = reader.text("camera.sensor", "auto")?;
+    if let Ok(id) = sensor.parse() {
+        return Ok(SensorChoice::Id(id));
+    }
+    match sensor.as_str() {
+        "auto" => Ok(SensorChoice::Auto),
+        name if !name.is_empty() && !name.contains(['\0', '\n', '"']) => Ok(SensorChoice::Name(name.to_owned())),
+        _ => Err(reader.problem("camera.sensor", "must be \"auto\", a number such as \"0\", or libcamera's name")),
+    }
+}
+
+fn orientation(reader: &mut Reader<'_>) -> Read<Orientation> {
+    let flips = [("none", Flip::None), ("horizontal", Flip::Horizontal), ("vertical", Flip::Vertical)];
+    let flip = reader.choice("camera.flip", &flips);
+    let rotation = match reader.integer("camera.rotation", 0..=270, 0)? {
+        0 => Rotation::R0,
+        90 => Rotation::R90,
+        180 => Rotation::R180,
+        270 => Rotation::R270,
+        _ => return Err(reader.problem("camera.rotation", "must be 0, 90, 180 or 270")),
+    };
+    Ok(Orientation { flip: flip?, rotation })
 }
 
 fn size(reader: &mut Reader<'_>) -> Read<Size> {

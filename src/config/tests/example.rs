@@ -87,6 +87,7 @@ const ALTERNATIVES: &[&str] = &[
     "channels.metric.max_packet_life_time_ms",
     "channels.stream.max_packet_life_time_ms",
     "camera.kind",
+    "camera.controls",
 ];
 
 #[test]
@@ -133,6 +134,9 @@ fn each_commented_line_of_the_example_is_right_when_it_is_taken_in() {
         let mut text = with(&taken);
         if line.key == "camera.pipeline" {
             text = text.replace("# kind = \"test\"", "kind = \"pipeline\"");
+        }
+        if line.key == "camera.controls" {
+            text = text.replace("# kind = \"test\"", "kind = \"usb\"");
         }
         let loaded = example(text).parse().unwrap_or_else(|problems| panic!("{}: {problems}", line.key));
         let key = line.key.replace("[]", "[0]");

@@ -1,5 +1,6 @@
 //! Makes the encode bin: raw video in, access units out, steered by what others left in [`VideoControl`].
 
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,14 @@ use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
 use super::{Exit, PipelineState};
+use crate::video::camera;
 use crate::video::control::{VideoControl, count};
-use crate::video::encoder::{BitrateControl, ENCODER_NAME, EncoderRow, KeyFrameControl};
+use crate::video::encoder::{BitrateControl, CONTROLS, ENCODER_NAME, EncoderRow, KeyFrameControl, Memory, Setup};
 use crate::video::error::VideoError;
 use crate::video::frame::AccessUnit;
 use crate::video::h264;
 use crate::video::key_frames::KeyFrames;
-use crate::video::settings::Bitrate;
+use crate::video::settings::{Bitrate, Size};
 use crate::video::units::Offered;
 
 // The names of threads: GStreamer calls a queue's thread "NAME:src", and benches tell the encoder's time by it.
@@ -29,15 +31,23 @@ pub(super) fn specimen(element: &str) -> Option<gst::Element> {
     gst::ElementFactory::make(element).build().ok()
 }
 
-/// Makes the bin from the encoder's `text`, ready to be linked to a source of raw video.
-pub(super) fn make(text: &str, row: &'static EncoderRow, exit: Exit) -> Result<gst::Bin, VideoError> {
-    let bin = gst::parse::bin_from_description(&format!("{QUEUE} ! {text} ! {SINK}"), true)
+/// Makes the bin from the encoder's `setup`, ready to be linked to a source with this `output`.
+pub(super) fn make(
+    setup: Setup,
+    row: &'static EncoderRow,
+    output: camera::Output,
+    exit: Exit,
+) -> Result<gst::Bin, VideoError> {
+    let text = text(&setup, row, output, SINK);
+    let bin = gst::parse::bin_from_description(&text, true)
         .map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
     let element = |name| bin.by_name(name).expect("the description names it");
     let encoder_entry = element(ENCODER_NAME).static_pad("sink").expect("an encoder has a sink pad");
 
-    count_leaks(&element("encode"), exit.control.clone());
-    let steering = Arc::new(Steering::new(row, exit.control.clone()));
+    if let Some(queue) = bin.by_name("encode") {
+        count_leaks(&queue, exit.control.clone());
+    }
+    let steering = Arc::new(Steering::new(row, setup, exit.control.clone()));
     let output = Output { encoder_entry: encoder_entry.downgrade(), steering: steering.clone(), exit, started: false };
     encoder_entry.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
         if let Some(encoder) = pad.parent_element() {
@@ -47,6 +57,70 @@ pub(super) fn make(text: &str, row: &'static EncoderRow, exit: Exit) -> Result<g
     });
     output.receive_from(&element("units").downcast().expect("the description makes it an appsink"));
     Ok(bin)
+}
+
+/// Everything behind the source.
+pub(super) fn text(setup: &Setup, row: &EncoderRow, output: camera::Output, sink: &str) -> String {
+    match output {
+        camera::Output::Raw(memory) => format!("{QUEUE} ! {}{} ! {sink}", upload(memory, row), setup.text),
+        // What is coded already must not be dropped here.
+        camera::Output::H264 => format!("{} ! {sink}", setup.text),
+    }
+}
+
+/// What brings pictures to where the encoder takes them.
+fn upload(from: Memory, row: &EncoderRow) -> &'static str {
+    match (from, row.memory) {
+        (Memory::System, Memory::Nvmm) => "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! ",
+        (Memory::System | Memory::Nvmm, _) => "",
+    }
+}
+
+/// How long an encoder may take for its first pictures before it counts as broken.
+const TRIAL_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(3);
+
+/// Whether the encoder, set up so, really codes pictures of this size here. Says in the log why not.
+pub(super) fn works(row: &'static EncoderRow, setup: &Setup, size: Size) -> bool {
+    let tried = try_out(row, setup, size);
+    if let Err(problem) = &tried {
+        tracing::warn!(encoder = row.element, problem, "this encoder is installed and does not work; trying the next");
+    }
+    tried.is_ok()
+}
+
+/// As [`works`], silently.
+pub(super) fn try_out(row: &'static EncoderRow, setup: &Setup, size: Size) -> Result<(), String> {
+    let text = format!(
+        "videotestsrc num-buffers=3 ! video/x-raw,format={},width={},height={},framerate=30/1 ! {}{} ! \
+         fakesink name=out sync=false async=false",
+        row.raw_formats.first().copied().unwrap_or("I420"),
+        size.width(),
+        size.height(),
+        upload(Memory::System, row),
+        setup.text
+    );
+    let trial = gst::parse::launch(&text).map_err(|error| error.to_string())?;
+    let trial = trial.downcast::<gst::Pipeline>().map_err(|_| "not a pipeline".to_owned())?;
+    let coded = Arc::new(AtomicBool::new(false));
+    let entry = trial.by_name("out").and_then(|out| out.static_pad("sink")).expect("the description has it");
+    let seen = coded.clone();
+    entry.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        seen.store(true, Relaxed);
+        gst::PadProbeReturn::Ok
+    });
+    let bus = trial.bus().expect("a pipeline always has a bus");
+    let ended = trial.set_state(gst::State::Playing).map_err(|error| error.to_string()).and_then(|_| {
+        let last = bus.timed_pop_filtered(TRIAL_DEADLINE, &[gst::MessageType::Eos, gst::MessageType::Error]);
+        match last.as_ref().map(|message| message.view()) {
+            Some(gst::MessageView::Eos(_)) if coded.load(Relaxed) => Ok(()),
+            Some(gst::MessageView::Eos(_)) => Err("it gives nothing out".to_owned()),
+            Some(gst::MessageView::Error(error)) => Err(error.error().to_string()),
+            _ => Err("it does not finish".to_owned()),
+        }
+    });
+    // A stop that hangs would hang here; the pipeline proper would hang just the same.
+    let _ = trial.set_state(gst::State::Null);
+    ended
 }
 
 /// The queue tells that it is full each time before it lets go of its oldest frame.
@@ -60,6 +134,7 @@ fn count_leaks(queue: &gst::Element, control: VideoControl) {
 /// What is done to the encoder before each frame.
 struct Steering {
     row: &'static EncoderRow,
+    setup: Setup,
     control: VideoControl,
     applied: Mutex<Applied>,
 }
@@ -67,44 +142,55 @@ struct Steering {
 struct Applied {
     bitrate: Bitrate,
     key_frames: KeyFrames,
+    gave_output: bool,
 }
 
 impl Steering {
-    fn new(row: &'static EncoderRow, control: VideoControl) -> Self {
-        let applied = Applied { bitrate: control.bitrate(), key_frames: KeyFrames::default() };
-        Self { row, control, applied: Mutex::new(applied) }
+    fn new(row: &'static EncoderRow, setup: Setup, control: VideoControl) -> Self {
+        let bitrate = row.fit(control.bitrate());
+        let applied = Applied { bitrate, key_frames: KeyFrames::default(), gave_output: false };
+        Self { row, setup, control, applied: Mutex::new(applied) }
     }
 
     /// Done on the encoder's thread, where setting a property cannot wait for a frame that is being encoded.
     fn before_frame(&self, encoder: &gst::Element) {
         count(&self.control.counters().frames_in);
-        let bitrate = self.control.bitrate();
+        let bitrate = self.row.fit(self.control.bitrate());
         let mut applied = self.applied();
         let retune = std::mem::replace(&mut applied.bitrate, bitrate) != bitrate;
-        let force = applied.key_frames.should_force(self.control.key_frame_requests(), now());
+        // The first picture is a key frame anyway, and an order before it can upset an encoder.
+        let force = applied.gave_output && applied.key_frames.should_force(self.control.key_frame_requests(), now());
         drop(applied);
         if retune {
             self.set_bitrate(encoder, bitrate);
         }
         if force {
-            self.force_key_frame(encoder);
+            self.force_key_frame(encoder, bitrate);
         }
     }
 
-    fn idr_came_out(&self) {
-        self.applied().key_frames.idr_came_out(self.control.key_frame_requests());
+    fn came_out(&self, idr: bool) {
+        let mut applied = self.applied();
+        applied.gave_output = true;
+        if idr {
+            applied.key_frames.idr_came_out(self.control.key_frame_requests());
+        }
     }
 
     fn set_bitrate(&self, encoder: &gst::Element, bitrate: Bitrate) {
-        match self.row.bitrate {
+        match self.setup.bitrate {
             BitrateControl::Property { name, unit } => {
                 encoder.set_property_from_str(name, &unit.of(bitrate).to_string());
             }
+            BitrateControl::Control { .. } => {
+                encoder.set_property_from_str(CONTROLS, &self.setup.controls(bitrate, None));
+            }
+            BitrateControl::None => {}
         }
     }
 
-    fn force_key_frame(&self, encoder: &gst::Element) {
-        match self.row.key_frame {
+    fn force_key_frame(&self, encoder: &gst::Element, bitrate: Bitrate) {
+        match self.setup.key_frame {
             KeyFrameControl::Event => {
                 // What gst_video_event_new_upstream_force_key_unit makes, without a running time: the next frame.
                 let order = gst::Structure::builder("GstForceKeyUnit")
@@ -114,6 +200,11 @@ impl Steering {
                     .build();
                 encoder.send_event(gst::event::CustomUpstream::new(order));
             }
+            KeyFrameControl::Signal(signal) => encoder.emit_by_name::<()>(signal, &[]),
+            KeyFrameControl::EventOrControl(button) => {
+                encoder.set_property_from_str(CONTROLS, &self.setup.controls(bitrate, Some(button)));
+            }
+            KeyFrameControl::None => {}
         }
     }
 
@@ -148,8 +239,8 @@ impl Output {
         count(&control.counters().units_out);
         if unit.idr {
             count(&control.counters().key_frames);
-            self.steering.idr_came_out();
         }
+        self.steering.came_out(unit.idr);
         progress.note(unit.encoded_at);
         match units.offer(unit) {
             Offered::Queued => {}

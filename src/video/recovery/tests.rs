@@ -80,7 +80,9 @@ fn only_a_camera_that_plays_for_a_while_starts_the_series_anew() {
 #[test]
 fn a_device_that_is_not_there_is_looked_for_at_an_even_pace_for_ever() {
     let mut story = Story::new();
-    assert!((0..10_000).all(|_| story.lost_by(&camera(CameraFault::Missing)) == MISSING_RETRY));
+    for fault in [CameraFault::Lost, CameraFault::Missing] {
+        assert!((0..10_000).all(|_| story.lost_by(&camera(fault)) == MISSING_RETRY), "{fault:?}");
+    }
     story.plays_for(FRAME);
     assert_eq!(story.lost_by(&camera(CameraFault::Other)), Duration::ZERO, "and its absence is no fault of its");
 }
