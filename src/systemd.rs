@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 pub mod vitals;
 
@@ -109,10 +109,11 @@ impl Notifier {
 }
 
 /// Kicks the service manager's watchdog while every vital loop gives signs of life. Never ends, unless no watchdog is
-/// wanted; drop it to stop. Start it when the loops run: a loop that never ticked counts as silent.
+/// wanted; drop it to stop. A loop that has not ticked by the time of the first kick, a quarter of the timeout from now,
+/// counts as silent.
 pub async fn watch(notifier: &Notifier, vitals: &Vitals) {
     let Some(every) = notifier.watchdog_interval() else { return };
-    let mut kicks = interval(every);
+    let mut kicks = interval_at(Instant::now() + every, every);
     kicks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut silent = Vec::new();
     loop {
