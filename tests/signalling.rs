@@ -230,6 +230,8 @@ async fn certificates_are_judged_as_the_channel_file_says() {
         (TlsConfig::SystemRoots, "certificate"),
         (TlsConfig::CaFile(folder.path().join("missing.pem")), "tls.ca_file"),
     ] {
+        // One of its own: the publisher before may have come back to the last one when it was told to stop.
+        let server = Server::start().await;
         let mut publisher = start(SignalConfig { tls: bad.clone(), ..server.signal_config() });
         if !matches!(bad, TlsConfig::CaFile(_)) {
             let refused = within(server.tls.accept(server.tcp().await)).await;

@@ -156,6 +156,25 @@ impl<'a> Reader<'a> {
         Ok(chosen)
     }
 
+    /// A list of what `parse` makes of each text.
+    pub(super) fn list<T: Display>(
+        &mut self,
+        key: &str,
+        default: Vec<T>,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Read<Vec<T>> {
+        let Some(ValueKind::Array(found)) = self.ask(key, Kind::Texts)? else {
+            let shown: Vec<_> = default.iter().map(|element| format!("\"{element}\"")).collect();
+            self.settle(key, Shown::Plain(format!("[{}]", shown.join(", "))), Origin::Default);
+            return Ok(default);
+        };
+        let texts = found.iter().filter_map(|element| match &element.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        });
+        texts.map(|text| parse(text)).collect::<Result<_, _>>().map_err(|remedy| self.problem(key, remedy))
+    }
+
     /// Any text.
     pub(super) fn text(&mut self, key: &str, default: &str) -> Read<String> {
         let given = self.text_if_given(key)?;

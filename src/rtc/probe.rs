@@ -56,7 +56,7 @@ pub(crate) async fn probe(signal: &SignalConfig, config: &IceConfig, report: &mu
 }
 
 fn addresses(local: &LocalAddresses) -> Result<(Vec<SocketAddr>, String), Failure> {
-    let remedy = "is the machine on a network, and does ice.interfaces admit it?";
+    let remedy = "is the machine on a network, and do ice.include_interfaces and ice.exclude_interfaces admit it?";
     let found: Vec<_> = local.to_socket_addrs().map_err(|error| Failure::new(error, remedy))?.collect();
     if found.is_empty() {
         return Err(Failure::new("no interface that may be used has an address", remedy));

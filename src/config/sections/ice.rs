@@ -6,11 +6,13 @@ use std::time::Duration;
 use url::{Host, Url};
 
 use super::server::is_loopback;
+use super::tls;
 use crate::config::Origin;
 use crate::config::reader::{Read, Reader};
 use crate::config::secrets;
 use crate::rtc::settings::{
-    IceConfig, IcePolicy, IceServer, IceUrl, InterfaceFilter, ServerAddress, TurnCredential, TurnServer, TurnTransport,
+    IceConfig, IcePolicy, IceServer, IceUrl, InterfaceFilter, InterfacePattern, ServerAddress, TurnCredential,
+    TurnServer, TurnTransport,
 };
 
 /// The port of STUN and TURN (RFC 8489 §8.1).
@@ -21,9 +23,11 @@ pub(super) fn read(reader: &mut Reader<'_>, server: Option<&Url>) -> Read<IceCon
     let host = host(reader, server);
     let port = reader.integer("ice.port", 1..=u16::MAX, DEFAULT_PORT);
     let credential = credential(reader, "ice");
+    let interfaces = interfaces(reader);
     let listed = reader.tables("ice.servers", listed_server);
 
-    let (policy, host, port, credential, listed) = (policy?, host?, port?, credential?, listed?);
+    let (policy, host, port, credential, interfaces, listed) =
+        (policy?, host?, port?, credential?, interfaces?, listed?);
     if listed.is_some() {
         for key in ["ice.host", "ice.port", "ice.username"] {
             if reader.is_given(key) {
@@ -32,7 +36,7 @@ pub(super) fn read(reader: &mut Reader<'_>, server: Option<&Url>) -> Read<IceCon
         }
     }
     let servers = listed.unwrap_or_else(|| host.map_or_else(Vec::new, |host| expand(host, port, credential)));
-    let config = IceConfig { servers, policy, interfaces: InterfaceFilter::default() };
+    let config = IceConfig { servers, policy, interfaces };
     if policy == IcePolicy::Relay && !config.has_relay() {
         let remedy = "needs a TURN server: give ice.username and ice.credential_file, or [[ice.servers]]";
         return Err(reader.problem("ice.policy", remedy));
@@ -62,6 +66,17 @@ fn parse_host(text: &str) -> Result<Option<Host>, String> {
         .map_err(|_| "must be a host name or an address, without a port (ice.port); \"\" for no servers".to_owned())
 }
 
+fn interfaces(reader: &mut Reader<'_>) -> Read<InterfaceFilter> {
+    let pattern = |text: &str| {
+        InterfacePattern::new(text)
+            .ok_or_else(|| "each must be an interface's name, or the beginning of some and a *: \"wlan*\"".to_owned())
+    };
+    let all = InterfaceFilter::default();
+    let include = reader.list("ice.include_interfaces", all.include, pattern);
+    let exclude = reader.list("ice.exclude_interfaces", all.exclude, pattern);
+    Ok(InterfaceFilter { include: include?, exclude: exclude? })
+}
+
 /// The reference's three servers, in its order; those of TURN only when there is a credential for them.
 fn expand(host: Host, port: u16, credential: Option<TurnCredential>) -> Vec<IceServer> {
     let address = ServerAddress { host, port };
@@ -78,11 +93,12 @@ fn listed_server(reader: &mut Reader<'_>, element: &str) -> Read<IceServer> {
     let url_key = format!("{element}.url");
     let url = reader.parsed(&url_key, |text| text.parse::<IceUrl>().map_err(|error| error.to_string()));
     let credential = credential(reader, element);
+    let tls = tls::judgement(reader, &format!("{element}.tls_"));
     let Some(url) = url? else {
         return Err(reader.problem(&url_key, "missing: give it, such as \"turn:host:3478?transport=udp\""));
     };
-    let credential = credential?;
-    IceServer::new(url, credential, None).map_err(|error| reader.problem(&url_key, error.to_string()))
+    let (credential, tls) = (credential?, tls?);
+    IceServer::new(url, credential, tls).map_err(|error| reader.problem(&url_key, error.to_string()))
 }
 
 /// `username` with `credential` or `credential_file`, or `rest_secret` for credentials that are made anew: one or none.

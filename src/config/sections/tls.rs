@@ -1,4 +1,4 @@
-//! `[tls]`
+//! `[tls]`, and `tls_…` of each of `[[ice.servers]]`
 
 use url::Url;
 
@@ -6,33 +6,43 @@ use crate::config::reader::{Read, Reader};
 use crate::signal::settings::TlsConfig;
 
 pub(super) fn read(reader: &mut Reader<'_>, server: Option<&Url>) -> Read<TlsConfig> {
-    let ca_file = reader.file_if_given("tls.ca_file");
-    let pin = reader.parsed("tls.pin_sha256", parse_pin);
-    let insecure = reader.boolean("tls.insecure", false);
+    let Some(tls) = judgement(reader, "tls.")? else { return Ok(TlsConfig::SystemRoots) };
+    if server.is_some_and(|url| url.scheme() == "ws") {
+        let key = match tls {
+            TlsConfig::CaFile(_) => "tls.ca_file",
+            TlsConfig::Pin(_) => "tls.pin_sha256",
+            TlsConfig::Insecure | TlsConfig::SystemRoots => "tls.insecure",
+        };
+        reader.warn(key, "has no effect: server.url is ws://, which has no certificate");
+    }
+    Ok(tls)
+}
+
+/// The one way of judging a certificate that the keys with this prefix name, if they name one.
+pub(super) fn judgement(reader: &mut Reader<'_>, prefix: &str) -> Read<Option<TlsConfig>> {
+    let [ca_key, pin_key, insecure_key] = ["ca_file", "pin_sha256", "insecure"].map(|name| format!("{prefix}{name}"));
+    let ca_file = reader.file_if_given(&ca_key);
+    let pin = reader.parsed(&pin_key, parse_pin);
+    let insecure = reader.boolean(&insecure_key, false);
 
     let ways = [
-        ("tls.ca_file", reader.is_given("tls.ca_file")),
-        ("tls.pin_sha256", reader.is_given("tls.pin_sha256")),
-        ("tls.insecure", matches!(insecure, Ok(true))),
+        (&ca_key, reader.is_given(&ca_key)),
+        (&pin_key, reader.is_given(&pin_key)),
+        (&insecure_key, matches!(insecure, Ok(true))),
     ];
-    let chosen: Vec<_> = ways.iter().filter(|(_, chosen)| *chosen).map(|(key, _)| *key).collect();
+    let chosen: Vec<_> = ways.iter().filter(|(_, chosen)| *chosen).map(|(key, _)| key.as_str()).collect();
     if let [_, .., last] = chosen[..] {
         return Err(reader.problem(last, format!("only one of {} can decide about a certificate", chosen.join(", "))));
     }
-    let (ca_file, pin, insecure) = (ca_file?, pin?, insecure?);
-    if let (Some(url), [key]) = (server, &chosen[..])
-        && url.scheme() == "ws"
-    {
-        reader.warn(key, "has no effect: server.url is ws://, which has no certificate");
-    }
-    Ok(match (ca_file, pin) {
-        (Some(path), _) => TlsConfig::CaFile(path),
-        (_, Some(pin)) => TlsConfig::Pin(pin),
-        _ if insecure => {
-            reader.warn("tls.insecure", "anyone on the way can pose as the server and drive; use tls.pin_sha256");
-            TlsConfig::Insecure
+    Ok(match (ca_file?, pin?, insecure?) {
+        (Some(path), ..) => Some(TlsConfig::CaFile(path)),
+        (_, Some(pin), _) => Some(TlsConfig::Pin(pin)),
+        (.., true) => {
+            let advice = format!("anyone on the way can pose as the server; use {pin_key}");
+            reader.warn(&insecure_key, advice);
+            Some(TlsConfig::Insecure)
         }
-        _ => TlsConfig::SystemRoots,
+        (.., false) => None,
     })
 }
 

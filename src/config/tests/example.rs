@@ -58,6 +58,8 @@ fn example(text: String) -> Case<'static> {
     Case { read: &|_| Ok(FileContent { bytes: b"from-a-file".to_vec(), world_readable: false }), ..Case::of(text) }
 }
 
+const RELAY: &[&str] = &["ice.servers[].url", "ice.servers[].username", "ice.servers[].credential"];
+
 /// What else must be taken in with a key.
 const COMPANIONS: &[(&str, &[&str])] = &[
     ("ice.username", &["ice.credential"]),
@@ -69,7 +71,10 @@ const COMPANIONS: &[(&str, &[&str])] = &[
     ("ice.servers[].credential_file", &["ice.servers[].url", "ice.servers[].username"]),
     ("ice.servers[].rest_secret", &["ice.servers[].url"]),
     ("ice.servers[].rest_secret_file", &["ice.servers[].url"]),
-    ("ice.servers[].rest_ttl_s", &["ice.servers[].url", "ice.servers[].username", "ice.servers[].credential"]),
+    ("ice.servers[].rest_ttl_s", RELAY),
+    ("ice.servers[].tls_ca_file", RELAY),
+    ("ice.servers[].tls_pin_sha256", RELAY),
+    ("ice.servers[].tls_insecure", RELAY),
     ("drive.pca9685.oe_chip", &["drive.pca9685.oe_line"]),
     ("drive.pca9685.oe_line", &["drive.pca9685.oe_chip"]),
 ];
@@ -83,6 +88,7 @@ const ALTERNATIVES: &[&str] = &[
     "ice.servers[].credential_file",
     "ice.servers[].rest_secret",
     "ice.servers[].rest_secret_file",
+    "ice.servers[].tls_pin_sha256",
     "tls.pin_sha256",
     "channels.metric.max_packet_life_time_ms",
     "channels.stream.max_packet_life_time_ms",

@@ -89,6 +89,15 @@ const FILES: &[(&str, &[&str])] = &[
     ("[ice]\npolicy = \"relay\"", &["ice.policy = \"relay\"", "needs a TURN server"]),
     ("[ice]\nusername = \"joe\"", &["ice.username = \"joe\"", "needs ice.credential_file"]),
     ("[ice]\ncredential = \"hunter2\"", &["ice.credential = \"[redacted]\"", "needs ice.username"]),
+    (
+        "[[ice.servers]]\nurl = \"turn:a\"\nusername = \"u\"\ncredential = \"p\"\ntls_insecure = true",
+        &["ice.servers[0].url = \"turn:a\"", "turns:"],
+    ),
+    (
+        "[[ice.servers]]\nurl = \"turns:a\"\ntls_pin_sha256 = \"12\"",
+        &["ice.servers[0].tls_pin_sha256 = \"12\"", "64 hexadecimal digits"],
+    ),
+    ("[ice]\nexclude_interfaces = [\"*lan\"]", &["ice.exclude_interfaces = [\"*lan\"]", "an interface's name"]),
     ("[[ice.servers]]\nurl = \"turn:a\"", &["ice.servers[0].url = \"turn:a\"", "needs a credential"]),
     ("silence_timeout_ms = 30000", &["server.silence_timeout_ms = 30000", "longer than server.ping_interval_ms"]),
     ("retry_max_ms = 499", &["server.retry_max_ms = 499", "not be less than server.retry_min_ms"]),

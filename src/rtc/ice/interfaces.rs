@@ -1,5 +1,6 @@
 //! Which of the machine's own addresses are candidates.
 
+use std::fmt::{self, Display, Formatter};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
@@ -26,6 +27,12 @@ impl InterfacePattern {
             Some(beginning) => name.starts_with(beginning),
             None => name == self.0,
         }
+    }
+}
+
+impl Display for InterfacePattern {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -90,7 +97,7 @@ impl ToSocketAddrs for LocalAddresses {
             Scope::Interfaces(filter) => usable(&ifaces()?, filter),
         };
         if addresses.is_empty() {
-            tracing::warn!("no interface that ice.interfaces admits has an address");
+            tracing::warn!("no interface that ice.include_interfaces and ice.exclude_interfaces admit has an address");
         }
         let sockets: Vec<_> = addresses.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
         Ok(sockets.into_iter())
