@@ -2,7 +2,6 @@
 has a camera, an I2C bus with a PWM board and GPIO lines. Skipped where there is no lab."""
 
 import os
-import shutil
 import subprocess
 import tempfile
 import unittest
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from machine import HERE, LAYERS, MASKED, base, installed
 
-LAB = HERE.parents[2] / "../shared/lab/uml/run"
+LAB = HERE.parents[1] / "../shared/lab/uml/run"
 
 # Process 1 until it becomes systemd. Outside is the whole of this machine's file system, by hostfs.
 INIT = """#!/bin/bash
@@ -59,8 +58,10 @@ class Hardware(unittest.TestCase):
             kernel=kernel, claims=HERE / "hardware-claims", results=folder, masked=" ".join(MASKED),
             layers=":".join(map(str, [*reversed(installed()), base()]))))
         (folder / "init").chmod(0o755)
-        subprocess.run([kernel / "linux", "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "con=null",
-                        "con0=null,fd:1", "quiet", "loglevel=1", f"init={folder}/init", "systemd.wants=claims.service"],
-                       stdin=subprocess.DEVNULL, timeout=300, env={**os.environ, "TMPDIR": "/dev/shm"})
-        output = (folder / "output").read_text()
-        self.assertRegex(output, r"all claims hold\n\Z", output)
+        command = [kernel / "linux", "mem=1G", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "con=null",
+                   "con0=null,fd:1", "quiet", "loglevel=1", f"init={folder}/init", "systemd.wants=claims.service"]
+        console = subprocess.run(command, env={**os.environ, "TMPDIR": "/dev/shm"}, timeout=300, stdin=subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace").stdout
+        output = folder / "output"
+        said = output.read_text() if output.exists() else "systemd never got to the claims"
+        self.assertRegex(said, r"all claims hold\n\Z", f"{said}\n{console}")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -240,3 +241,12 @@ class Service(unittest.TestCase):
         self.machine.run("systemd-analyze", "verify", "--man=no", unit(CHANNEL))
         self.systemctl("start", unit(CHANNEL))
         self.machine.run("systemd-analyze", "security", "--threshold=25", unit(CHANNEL))
+
+    def test_each_gap_in_the_confinement_is_explained_in_the_unit(self):
+        self.systemctl("start", unit(CHANNEL))
+        report = self.machine.run("systemd-analyze", "security", "--no-pager", unit(CHANNEL)).stdout
+        gaps = set(re.findall(r"^✗ (\w+=)", report, re.M))
+        self.assertIn("PrivateNetwork=", gaps, report)
+        lines = self.machine.path("/usr/lib/systemd/system/rtcpub@.service").read_text().splitlines()
+        comments = "\n".join(line for line in lines if line.startswith("#"))
+        self.assertEqual({gap for gap in gaps if gap not in comments}, set())
