@@ -12,6 +12,7 @@ mod process;
 #[path = "publish/server.rs"]
 mod server;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,7 @@ use rtcpub::video::settings::{
 };
 use rtcpub::video::units::access_unit_channel;
 use server::Server;
+use tokio::task::JoinHandle;
 
 struct Case {
     width: u32,
@@ -42,6 +44,8 @@ const FRAMERATE: u32 = 30;
 /// Length of one CPU window; five are taken and the median is told.
 const WINDOW: Duration = Duration::from_secs(10);
 const WINDOWS: usize = 5;
+/// How often a session is begun, to see how soon its first picture comes.
+const FIRST_PICTURES: usize = 5;
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -95,50 +99,88 @@ async fn measure(case: &Case, floor: &[f64]) {
     }
     row("process start → offer sent, median of 5", &format!("{:.1} ms", median(&mut starts)), "≤ 30 ms");
 
-    let daemon = Daemon::start(folder.path(), &server, case.width, case.height, case.kbps);
-    let offer = server.offer().await;
-    let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-    let socket = offer.answer(&peer).await;
-    let mut link = connect(&mut peer).await;
     let interval = 1000.0 / f64::from(FRAMERATE);
-    let first = ms(link.track.receive().await.map(|_| Instant::now()).unwrap() - link.connected);
     let encode = percentile(&mut floor.to_vec(), 50.0);
+    let mut firsts = Vec::new();
+    for _ in 0..FIRST_PICTURES {
+        let session = Session::start(folder.path(), &server, case).await;
+        firsts.push(session.link.first_packet);
+    }
     row(
-        "connected → first packet of the first IDR",
-        &format!("{first:.1} ms"),
+        &format!("connected → first packet of the first IDR, median of {FIRST_PICTURES}"),
+        &format!("{:.1} ms (max {:.1})", median(&mut firsts), percentile(&mut firsts, 100.0)),
         &format!("≤ {:.1} ms", interval + encode),
     );
 
+    let Session { daemon, mut peer, socket, mut link } = Session::start(folder.path(), &server, case).await;
+
+    // What is measured is the daemon, not how long this peer waits for a core.
+    let preferred = rustix::process::nice(-10).is_ok();
     cpu(case, &daemon, &link).await;
     latency(&link, floor).await;
     key_frames(&link, interval + percentile(&mut floor.to_vec(), 95.0)).await;
     echo(&mut peer, &mut link).await;
     row("peak RSS", &format!("{:.1} MiB", daemon.peak_rss_mib()), &format!("≤ {} MiB", case.rss_limit_mib));
     socket.abort();
+    if preferred {
+        rustix::process::nice(10).unwrap();
+    }
     println!("\nthreads, CPU-seconds a second over the whole run:");
     for (name, load) in daemon.loads() {
         println!("  {load:.4}  {name}");
     }
 }
 
+/// A daemon that publishes to a peer here.
+struct Session {
+    daemon: Daemon,
+    peer: PublisherPeer,
+    socket: JoinHandle<()>,
+    link: Link,
+}
+
+impl Session {
+    async fn start(folder: &Path, server: &Server, case: &Case) -> Self {
+        let daemon = Daemon::start(folder, server, case.width, case.height, case.kbps);
+        let offer = server.offer().await;
+        let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+        let socket = offer.answer(&peer).await;
+        let link = connect(&mut peer).await;
+        Self { daemon, peer, socket, link }
+    }
+}
+
 struct Link {
     track: Arc<Uplink>,
     stream: Channel,
-    connected: Instant,
+    /// Since the connection was made, in milliseconds.
+    first_packet: f64,
 }
 
 async fn connect(peer: &mut PublisherPeer) -> Link {
     let (mut track, mut stream, mut connected) = (None, None, None);
+    // The channels open later than the picture comes.
+    let mut first_packet = None;
     loop {
         match peer.inbox.next().await {
             Event::State(State::Connected) => connected = connected.or(Some(Instant::now())),
             Event::State(State::Gone) => panic!("the publisher went away"),
-            Event::Track(uplink) => track = Some(Arc::new(uplink)),
+            Event::Track(uplink) => {
+                let uplink = Arc::new(uplink);
+                let received = Arc::clone(&uplink);
+                first_packet = Some(tokio::spawn(async move { received.receive().await.map(|_| Instant::now()) }));
+                track = Some(uplink);
+            }
             Event::ChannelOpen(channel) if channel.label() == "stream" => stream = Some(channel),
             _ => {}
         }
         if let (Some(track), Some(stream), Some(connected)) = (&track, &stream, connected) {
-            return Link { track: Arc::clone(track), stream: Channel::clone(stream), connected };
+            let first_packet = first_packet.expect("it comes with the track").await.unwrap().unwrap();
+            return Link {
+                track: Arc::clone(track),
+                stream: Channel::clone(stream),
+                first_packet: ms(first_packet - connected),
+            };
         }
     }
 }
