@@ -106,6 +106,15 @@ class Service(unittest.TestCase):
         for name, wanted in {"CapEff": "0" * 16, "CapPrm": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"}.items():
             self.assertEqual(status[name].strip(), wanted, name)
 
+    def test_the_encoder_gives_way_to_commands_and_packets(self):
+        self.systemctl("start", unit(CHANNEL))
+        nice = {}
+        for task in Path(f"/proc/{self.main_process()}/task").iterdir():
+            name, fields = (task / "stat").read_text().split("(", 1)[1].rsplit(") ", 1)
+            nice[name] = int(fields.split()[16])
+        self.assertEqual((nice[SESSION[0]], nice[CONTROL[0]]), (0, 0))
+        self.assertGreater(nice[FRAMES[0]], 0)
+
     def test_it_is_active_when_it_says_so_and_not_before(self):
         self.drop_in("[Service]\nExecStart=\nExecStart=/bin/sh -c 'kill -STOP $$$$; exec rtcpub run %i'\n")
         self.systemctl("start", "--no-block", unit(CHANNEL))
