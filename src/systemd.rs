@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{MissedTickBehavior, interval};
 
 pub mod vitals;
 
@@ -113,8 +113,10 @@ impl Notifier {
 /// counts as silent.
 pub async fn watch(notifier: &Notifier, vitals: &Vitals) {
     let Some(every) = notifier.watchdog_interval() else { return };
-    let mut kicks = interval_at(Instant::now() + every, every);
+    let mut kicks = interval(every);
     kicks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first is over at once.
+    kicks.tick().await;
     let mut silent = Vec::new();
     loop {
         let now = kicks.tick().await.into_std();
