@@ -26,7 +26,9 @@ pub(super) fn start(
     shutdown: &CancellationToken,
 ) {
     let vitals = Arc::new(Vitals::new(now(), stall));
-    supervisor.spawn("signs of life", take_pulse(readings.clone(), vitals.clone(), shutdown.clone()));
+    if notifier.watchdog_interval().is_some() {
+        supervisor.spawn("signs of life", take_pulse(readings.clone(), vitals.clone(), shutdown.clone()));
+    }
     let shutdown = shutdown.clone();
     supervisor.spawn("service manager", async move {
         tokio::select! {

@@ -1,6 +1,6 @@
 //! What every peer connection of this program offers: one codec, H.264 with RTX, and the interceptors in front of it.
 
-use rtc::interceptor::{NackGeneratorBuilder, NackResponderBuilder, Slot};
+use rtc::interceptor::{NackResponderBuilder, Slot};
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
 use webrtc::error::Result;
@@ -47,10 +47,8 @@ pub fn media_engine() -> Result<MediaEngine> {
     Ok(engine)
 }
 
-/// Retransmission both ways and RTCP reports. The feedback tap joins it: see [`super::feedback`].
+/// Retransmission of what we send and RTCP reports; nothing is received that could be asked for again. The feedback tap joins it: see [`super::feedback`].
 pub fn interceptors() -> Registry {
-    let registry = Registry::new()
-        .with(Slot::NackResponder, NackResponderBuilder::new().with_size(SENT_PACKETS_KEPT).build())
-        .with(Slot::NackGenerator, NackGeneratorBuilder::new().build());
-    configure_rtcp_reports(registry)
+    let responder = NackResponderBuilder::new().with_size(SENT_PACKETS_KEPT).build();
+    configure_rtcp_reports(Registry::new().with(Slot::NackResponder, responder))
 }

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::{NackGeneratorBuilder, Slot};
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::engine;
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
@@ -78,7 +79,9 @@ impl Far {
             .build();
         let connection = PeerConnectionBuilder::new()
             .with_media_engine(engine::media_engine().unwrap())
-            .with_interceptor_registry(engine::interceptors())
+            .with_interceptor_registry(
+                engine::interceptors().with(Slot::NackGenerator, NackGeneratorBuilder::new().build()),
+            )
             .with_setting_engine(settings)
             .with_handler(Arc::new(handler))
             .with_udp_addrs(vec!["127.0.0.1:0"])
