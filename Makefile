@@ -31,10 +31,12 @@ arm64 := aarch64-unknown-linux-gnu
 deb: deb-native $(if $(filter-out arm64,$(shell dpkg --print-architecture)),deb-arm64)
 
 deb-native: target/release/rtcpub cargo-deb
+	rm -f target/debian/*_$(shell dpkg --print-architecture).deb
 	systemd/deb/generate target/release/rtcpub
 	cargo deb --no-build --no-strip
 
 deb-arm64: cross cargo-deb
+	rm -f target/debian/*_arm64.deb
 	systemd/deb/generate cross/run target/$(arm64)/release/rtcpub
 	cross/with cargo deb --no-build --no-strip --target $(arm64)
 

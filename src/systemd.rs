@@ -109,11 +109,14 @@ impl Notifier {
 }
 
 /// Kicks the service manager's watchdog while every vital loop gives signs of life. Never ends, unless no watchdog is
-/// wanted; drop it to stop. Start it when the loops run: a loop that never ticked counts as silent.
+/// wanted; drop it to stop. A loop that has not ticked by the time of the first kick, a quarter of the timeout from now,
+/// counts as silent.
 pub async fn watch(notifier: &Notifier, vitals: &Vitals) {
     let Some(every) = notifier.watchdog_interval() else { return };
     let mut kicks = interval(every);
     kicks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first is over at once.
+    kicks.tick().await;
     let mut silent = Vec::new();
     loop {
         let now = kicks.tick().await.into_std();

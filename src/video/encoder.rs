@@ -387,7 +387,7 @@ pub struct Circumstances {
     pub processors: usize,
 }
 
-/// GStreamer name of the encoder element in [`EncoderRow::launch_text`].
+/// GStreamer name of the encoder element in [`Setup::text`].
 pub const ENCODER_NAME: &str = "encoder";
 
 /// An encoder ready to be made and steered.

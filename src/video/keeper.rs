@@ -37,7 +37,8 @@ impl Keeper {
     /// Keeps the picture until `shutdown`. When it returns, the last pipeline is at NULL.
     ///
     /// # Errors
-    /// When the configuration, or what is installed, cannot give a picture.
+    /// When the configuration, or what is installed, cannot give a picture, or when pipelines hang that only the end of
+    /// the process frees.
     pub async fn keep(self, shutdown: CancellationToken) -> Result<(), VideoError> {
         let mut watched = Watched { recovery: Recovery::new(self.config.camera.stall), placeholder: None, told: None };
         let kept = loop {
@@ -50,7 +51,7 @@ impl Keeper {
                 () = tokio::time::sleep_until(at.into()) => {}
             }
         };
-        stop(watched.placeholder.take()).await;
+        let _ = stop(watched.placeholder.take()).await;
         kept
     }
 
@@ -62,8 +63,9 @@ impl Keeper {
         };
         watched.recovery.opened(now());
         let lost = self.watch(&pipeline, watched, shutdown).await;
-        stop(Some(pipeline)).await;
-        lost
+        let stopped = stop(Some(pipeline)).await;
+        // What hangs is the graver loss: it stays behind, with its device.
+        lost.map(|lost| stopped.err().unwrap_or(lost))
     }
 
     async fn open(&self, shutdown: &CancellationToken) -> Option<Result<Pipeline, VideoError>> {
@@ -76,7 +78,7 @@ impl Keeper {
             () = shutdown.cancelled() => {
                 // A camera that is being opened is let go as any other.
                 let opened = tokio::time::timeout(STOP_DEADLINE, opening).await;
-                stop(opened.ok().flatten().and_then(Result::ok)).await;
+                let _ = stop(opened.ok().flatten().and_then(Result::ok)).await;
                 None
             }
         }
@@ -119,7 +121,7 @@ impl Keeper {
         }
         let lost_ms = watched.told.take().map(|told| now().saturating_duration_since(told.at).as_millis() as u64);
         tracing::info!(encoder, input, lost_ms, "encoding");
-        stop(watched.placeholder.take()).await;
+        let _ = stop(watched.placeholder.take()).await;
     }
 
     /// Once a change, not once an attempt.
@@ -193,12 +195,11 @@ async fn on_a_thread<T: Send + 'static>(deadline: Duration, work: impl FnOnce() 
     result
 }
 
-async fn stop(pipeline: Option<Pipeline>) {
-    let Some(pipeline) = pipeline else { return };
-    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await;
-    if let Ok(Err(error)) = stopped {
-        tracing::warn!(%error, "video pipeline");
-    }
+/// What hangs is logged, too.
+async fn stop(pipeline: Option<Pipeline>) -> Result<(), VideoError> {
+    let Some(pipeline) = pipeline else { return Ok(()) };
+    let stopped = tokio::task::spawn_blocking(move || pipeline.stop()).await.unwrap_or(Ok(()));
+    stopped.inspect_err(|error| tracing::warn!(%error, "video pipeline"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the shell of recovery")]

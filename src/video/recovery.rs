@@ -21,6 +21,9 @@ pub const FIRST_DELAY: Duration = Duration::from_millis(250);
 pub const LONGEST_DELAY: Duration = Duration::from_secs(4);
 /// A camera that has played for this long was well: its next loss starts the series of attempts anew.
 pub const HEALTHY_AFTER: Duration = Duration::from_secs(3);
+/// Pipelines that hang and may be left behind. Each keeps its device, threads and memory, and what it hangs in may be what
+/// every further one needs (a driver, an encoder's pool of threads): one more, and the process had better end.
+const MOST_LEFT_BEHIND: u32 = 1;
 /// Who is woken this much too late was stopped itself (SIGSTOP, a suspended machine), and the camera with him.
 const OVERSLEPT: Duration = Duration::from_secs(1);
 
@@ -115,7 +118,7 @@ impl LossCause {
 pub enum Verdict {
     /// Build the pipeline again at this time.
     RetryAt(Instant),
-    /// It never worked and never will.
+    /// It never worked and never will, or will not in this process.
     GiveUp,
 }
 
@@ -124,6 +127,7 @@ pub enum Verdict {
 pub struct Recovery {
     stall: Duration,
     attempts: u32,
+    left_behind: u32,
     ever_played: bool,
     running: Option<Running>,
 }
@@ -138,7 +142,7 @@ struct Running {
 impl Recovery {
     /// A playing pipeline that gives no picture for `stall` is lost.
     pub fn new(stall: Duration) -> Self {
-        Self { stall, attempts: 0, ever_played: false, running: None }
+        Self { stall, attempts: 0, left_behind: 0, ever_played: false, running: None }
     }
 
     /// A pipeline runs.
@@ -178,6 +182,12 @@ impl Recovery {
     pub fn lost(&mut self, error: &VideoError, now: Instant) -> Verdict {
         if error.is_configuration() && !self.ever_played {
             return Verdict::GiveUp;
+        }
+        if matches!(error, VideoError::StartTimedOut { .. } | VideoError::StopTimedOut { .. }) {
+            self.left_behind += 1;
+            if self.left_behind > MOST_LEFT_BEHIND {
+                return Verdict::GiveUp;
+            }
         }
         let played = self.running.take().and_then(|running| Some(running.last_picture? - running.first_picture?));
         if played.is_some_and(|played| played >= HEALTHY_AFTER) {

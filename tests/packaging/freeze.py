@@ -2,6 +2,7 @@
 
 Prints "frozen" when they stand, ends when they are dead; when it is killed they go on."""
 
+import contextlib
 import ctypes
 import os
 import sys
@@ -28,8 +29,10 @@ def main(process, names):
         os.waitpid(task, WALL)
     print("frozen", flush=True)
     for task in tasks:
-        while not os.WIFSIGNALED(os.waitpid(task, WALL)[1]):
-            pass
+        # A thread that dies with its process is not always there to be waited for.
+        with contextlib.suppress(ChildProcessError):
+            while not os.WIFSIGNALED(os.waitpid(task, WALL)[1]):
+                pass
 
 
 if __name__ == "__main__":

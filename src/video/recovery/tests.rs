@@ -138,6 +138,19 @@ fn what_never_worked_and_never_will_is_given_up_but_not_what_has_worked() {
 }
 
 #[test]
+fn one_pipeline_that_hangs_is_left_behind_the_next_is_not() {
+    let within = Duration::from_secs(1);
+    let hangs = [VideoError::StopTimedOut { within }, VideoError::StartTimedOut { within }];
+    for (first, second) in [(&hangs[0], &hangs[0]), (&hangs[0], &hangs[1]), (&hangs[1], &hangs[0])] {
+        let mut story = Story::new();
+        story.lost_by(first);
+        story.plays_for(HEALTHY_AFTER);
+        story.lost_by(&ENDED);
+        assert_eq!(story.recovery.lost(second, story.now), Verdict::GiveUp, "{first}, then {second}");
+    }
+}
+
+#[test]
 fn each_loss_has_its_word() {
     let second = Duration::from_secs(1);
     let cases = [
