@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -213,9 +214,15 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
     let [_, bridge] = file.bridge();
     let lap = ["lap_sensor.pull=none", "lap_sensor.debounce_ms=5"];
     let settings = [BOARD, &chip, lap[0], lap[1], &bridge, "metrics.listen=127.0.0.1:0"];
+    // Only who has a watchdog is looked after.
+    let service_manager = file.beside("notify");
+    let _service_manager = UnixDatagram::bind(&service_manager).expect("a socket");
     for (place, poke) in PLACES {
         let mut daemon = Daemon::start_with(&file, &settings, |command| {
-            command.env("RTCPUB_TEST_PANIC", "1");
+            command
+                .env("RTCPUB_TEST_PANIC", "1")
+                .env("NOTIFY_SOCKET", &service_manager)
+                .env("WATCHDOG_USEC", "5000000");
         });
         daemon.publishes().await;
         let driver = Driver::sit_down(hub.plain).await;

@@ -23,6 +23,8 @@ use spider::{Server, within};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::prelude::*;
 
 fn ice(policy: IcePolicy, servers: Vec<IceServer>) -> IceConfig {
     IceConfig { servers, policy, interfaces: InterfaceFilter::default() }
@@ -123,8 +125,8 @@ fn log() -> &'static Mutex<Vec<u8>> {
     }
     LOG.get_or_init(|| {
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Writer);
-        subscriber.init();
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Writer);
+        tracing_subscriber::registry().with(filter.parse::<Targets>().unwrap()).with(lines).init();
         Mutex::default()
     })
 }

@@ -13,6 +13,12 @@ const TOP_SPEED: f64 = 3.0;
 const INERTIA: Duration = Duration::from_millis(500);
 /// The same while braking.
 const BRAKED_INERTIA: Duration = Duration::from_millis(100);
+/// Slower than this a car stands, in metres a second.
+const STANDSTILL: f64 = 0.001;
+/// How often a car that moves is moved.
+const STEP: Duration = Duration::from_millis(20);
+/// How often one that stands is looked at: never sooner, for a board that waits with an idle car has better things to do.
+const REST: Duration = Duration::from_secs(1);
 /// Radius of the tightest turn, in metres.
 const TIGHTEST_TURN: f64 = 0.8;
 
@@ -70,7 +76,8 @@ impl Actuator for Simulated {
     }
 
     fn period(&self) -> Duration {
-        Duration::from_millis(20)
+        let stands = self.safe.throttle() == 0.0 && self.car.state().speed == 0.0;
+        if stands { REST } else { STEP }
     }
 
     fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError> {
@@ -91,6 +98,7 @@ impl CarState {
         let inertia = if safe.is_brake() { BRAKED_INERTIA } else { INERTIA };
         let asked = safe.throttle() * TOP_SPEED;
         let speed = asked + (self.speed - asked) * (-seconds / inertia.as_secs_f64()).exp();
+        let speed = if asked == 0.0 && speed.abs() < STANDSTILL { 0.0 } else { speed };
         let way = (self.speed + speed) / 2.0 * seconds;
         let turned = way * safe.steering() / TIGHTEST_TURN;
         let heading = self.heading.to_radians();
@@ -119,6 +127,20 @@ mod tests {
         assert!((ahead.speed - TOP_SPEED).abs() < 0.01 && ahead.x > 10.0 && ahead.y == 0.0 && ahead.heading == 0.0);
         assert!(after(CarState::default(), -0.5, 0.0, 5).speed < -1.4);
         assert!(after(ahead, 0.0, 0.0, 5).speed < 0.01);
+    }
+
+    #[test]
+    fn a_car_comes_to_rest_and_is_then_left_alone() {
+        let (mut actuator, car) = Simulated::new();
+        assert_eq!(actuator.period(), REST);
+        actuator.safe = SafeDrive::for_test(1.0, 0.0);
+        assert_eq!(actuator.period(), STEP);
+        let rolling = after(CarState::default(), 1.0, 0.0, 5);
+        *car.0.lock().expect("not poisoned") = rolling;
+        actuator.safe = SafeDrive::NEUTRAL;
+        assert_eq!(actuator.period(), STEP, "it rolls");
+        *car.0.lock().expect("not poisoned") = after(rolling, 0.0, 0.0, 5);
+        assert_eq!((car.state().speed, actuator.period()), (0.0, REST));
     }
 
     #[test]

@@ -26,6 +26,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rtcpub::hub::{Hub, HubConfig};
+use rtcpub::logging::LogFilter;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -82,8 +83,8 @@ fn config(state: &Path) -> HubConfig {
 
 /// `RUST_LOG=rtcpub=debug` shows what the hub does.
 pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
+    let _ = rtcpub::logging::start(&LogFilter::parse(&filter).expect("RUST_LOG"));
 }
 
 /// Waits for `work`; says what was waited for when it does not come.
