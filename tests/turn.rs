@@ -122,9 +122,11 @@ fn log() -> &'static Mutex<Vec<u8>> {
         }
     }
     LOG.get_or_init(|| {
+        use tracing_subscriber::prelude::*;
         let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".into());
-        let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(|| Writer);
-        subscriber.init();
+        let filter: tracing_subscriber::filter::Targets = filter.parse().expect("RUST_LOG holds targets and levels");
+        let to_writer = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(|| Writer).with_filter(filter);
+        tracing_subscriber::registry().with(to_writer).init();
         Mutex::default()
     })
 }

@@ -82,8 +82,12 @@ fn config(state: &Path) -> HubConfig {
 
 /// `RUST_LOG=rtcpub=debug` shows what the hub does.
 pub fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    use tracing_subscriber::prelude::*;
+    let wanted = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter: tracing_subscriber::filter::Targets = wanted.parse().unwrap_or_default();
+    let filter = if wanted.is_empty() { filter.with_default(tracing::Level::WARN) } else { filter };
+    let to_stderr = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_filter(filter);
+    let _ = tracing_subscriber::registry().with(to_stderr).try_init();
 }
 
 /// Waits for `work`; says what was waited for when it does not come.
