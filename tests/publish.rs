@@ -89,6 +89,7 @@ fn start(signal: SignalConfig) -> Publisher {
         metrics: metrics_receiver,
         counters: Arc::default(),
         status: status_sender,
+        rate: spider::rate_edge(800, |_| {}),
     };
     let rtc = RtcConfig {
         ice: IceConfig::without_servers(),

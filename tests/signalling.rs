@@ -56,6 +56,7 @@ fn start(signal: SignalConfig) -> Publisher {
         metrics,
         counters: Arc::default(),
         status: status_sender,
+        rate: spider::rate_edge(800, |_| {}),
     };
     let rtc = RtcConfig {
         ice: IceConfig::without_servers(),

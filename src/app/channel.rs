@@ -26,6 +26,7 @@ use crate::drive::simulated::{Simulated, SimulatedCar};
 use crate::drive::{Drive, DriveError, pca9685};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
+use crate::rtc::congestion::{Picture, RateEdge};
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
 use crate::signal::settings::TlsConfig;
 use crate::supervise::{Ended, Supervisor};
@@ -38,6 +39,7 @@ use crate::video::error::VideoError;
 use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
 use crate::video::recovery::CameraState;
+use crate::video::settings::{CameraConfig, RateConfig};
 use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
@@ -75,6 +77,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
     let control = VideoControl::new(config.video.encoder.bitrate);
+    let (rate, rate_settings) = watch::channel(config.rate);
+    let rate_edge = rate_edge(&config.video.camera, rate_settings, control.clone());
     let (camera, camera_state) = watch::channel(CameraState::Starting);
     let readings = Arc::new(Readings {
         channel: config.signal.channel.as_str().to_owned(),
@@ -85,6 +89,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         camera: camera_state.clone(),
         outlet: outlet.clone(),
         publish: status.subscribe(),
+        link: rate_edge.link.subscribe(),
         counters: Arc::default(),
         host: Mutex::new(HostProbe::new()),
         frame_rates: Mutex::default(),
@@ -106,6 +111,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         metrics,
         counters: readings.counters.clone(),
         status,
+        rate: rate_edge,
     };
     let (telemetry, telemetry_settings) = watch::channel(config.telemetry.clone());
     let tasks = CancellationToken::new();
@@ -125,10 +131,21 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     service::start(service_manager.clone(), readings, config.video.camera.stall, &mut spawn, &tasks);
     if let Some(source) = source {
         let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
-        let reload = Reload { source, config, log, picture: control, drive, telemetry, service_manager };
+        let reload = Reload { source, config, log, rate, drive, telemetry, service_manager };
         spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
     end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
+}
+
+/// The live link steers the encoder.
+fn rate_edge(camera: &CameraConfig, config: watch::Receiver<RateConfig>, control: VideoControl) -> RateEdge {
+    let (size, framerate, steered) = (camera.size, camera.framerate, control.clone());
+    RateEdge {
+        config,
+        picture: Box::new(move || Picture { size, framerate, steering: steered.steering() }),
+        apply: Box::new(move |targets| control.follow(targets)),
+        link: watch::Sender::new(None),
+    }
 }
 
 /// Ends when that has, which is before its time.

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::drive::DriveHandle;
 use crate::drive::simulated::SimulatedCar;
+use crate::rtc::congestion::LinkStatus;
 use crate::rtc::publisher::PublishStatus;
 use crate::rtc::pump::PublishCounters;
+use crate::telemetry::link;
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::probe::{self, HostProbe};
 use crate::telemetry::report;
@@ -34,6 +36,7 @@ pub(super) struct Readings {
     pub(super) camera: watch::Receiver<CameraState>,
     pub(super) outlet: Outlet,
     pub(super) publish: watch::Receiver<PublishStatus>,
+    pub(super) link: watch::Receiver<Option<LinkStatus>>,
     pub(super) counters: Arc<PublishCounters>,
     pub(super) host: Mutex<HostProbe>,
     /// Over the last period.
@@ -48,6 +51,7 @@ impl Readings {
             channel: self.channel.clone(),
             link: self.link(&publish),
             publish,
+            quality: self.link.borrow().clone(),
             camera: self.camera.borrow().clone(),
             video: self.encoding().map(|stats| (stats, *lock(&self.frame_rates))),
             drive_age: now.saturating_duration_since(drive.ticked),
@@ -103,7 +107,13 @@ impl Readings {
                 }
                 Topic::Host => report::host(&lock(&self.host).read(now)),
                 Topic::Process => report::process(&probe::process(now.saturating_duration_since(self.started))),
-                Topic::Link => report::link(&self.link(&self.publish.borrow())),
+                Topic::Link => {
+                    let publish = self.publish.borrow().clone();
+                    let mut messages = report::link(&self.link(&publish));
+                    let live = self.link.borrow();
+                    messages.extend(live.iter().flat_map(|status| link::link(status, &publish)));
+                    messages
+                }
             });
         }
         messages

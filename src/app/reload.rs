@@ -13,7 +13,7 @@ use crate::drive::DriveHandle;
 use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
-use crate::video::control::VideoControl;
+use crate::video::settings::RateConfig;
 
 /// Where the configuration came from, and comes from again.
 #[derive(Clone, Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Reload {
     pub(super) source: Source,
     pub(super) config: Config,
     pub(super) log: LogControl,
-    pub(super) picture: VideoControl,
+    pub(super) rate: watch::Sender<RateConfig>,
     pub(super) drive: DriveHandle,
     pub(super) telemetry: watch::Sender<TelemetryConfig>,
     pub(super) service_manager: Arc<Notifier>,
@@ -60,13 +60,14 @@ impl Reload {
         protect(&self.log, &new.config);
         new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let changes = Changes::between((&self.source.effective, &self.config), (&new.effective, &new.config));
-        let Config { log, video, drive, telemetry, .. } = new.config;
+        let Config { log, video, rate, drive, telemetry, .. } = new.config;
         if changes.touch("log.") {
             self.log.set(&log.filter);
             self.config.log = log;
         }
-        if changes.touch("encoder.bitrate_kbps") {
-            self.picture.set_bitrate(video.encoder.bitrate);
+        if changes.touch("encoder.bitrate_kbps") || changes.touch("rate.") {
+            self.rate.send_replace(rate);
+            self.config.rate = rate;
             self.config.video.encoder.bitrate = video.encoder.bitrate;
         }
         if changes.touch("telemetry.") {
@@ -140,7 +141,7 @@ impl Changes {
 /// Whether a key can change while the daemon runs.
 fn in_place(key: &str) -> bool {
     let fixed = ["drive.actuator", "drive.max_speed.state_file", "drive.pca9685."];
-    let free = ["log.", "encoder.bitrate_kbps", "telemetry.", "drive."];
+    let free = ["log.", "encoder.bitrate_kbps", "rate.", "telemetry.", "drive."];
     free.iter().any(|keys| key.starts_with(keys)) && !fixed.iter().any(|keys| key.starts_with(keys))
 }
 
@@ -171,10 +172,11 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 9] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 10] = [
             ("", "", &[], &[]),
             ("", "[log]\nlevel = \"debug\"", &["log.level"], &[]),
-            ("", "[encoder]\nbitrate_kbps = 500", &["encoder.bitrate_kbps"], &[]),
+            ("", "[encoder]\nbitrate_kbps = 500", &["encoder.bitrate_kbps", "rate.max_kbps"], &[]),
+            ("", "[rate]\nmax_kbps = 3000", &["rate.max_kbps"], &[]),
             ("", "[telemetry]\nperiod_ms = 500\ntopics = []", &["telemetry.period_ms", "telemetry.topics"], &[]),
             ("", "[drive]\ndeadline_ms = 200", &["drive.deadline_ms"], &[]),
             ("", "[camera]\nwidth = 320", &[], &["camera.width"]),

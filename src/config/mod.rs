@@ -41,7 +41,7 @@ use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
 use crate::status::settings::{MetricsConfig, StatusConfig};
 use crate::telemetry::settings::TelemetryConfig;
-use crate::video::settings::VideoConfig;
+use crate::video::settings::{RateConfig, VideoConfig};
 use facts::Facts;
 use layers::Layers;
 use problem::Collector;
@@ -58,6 +58,8 @@ pub struct Config {
     pub signal: SignalConfig,
     /// Camera and encoder.
     pub video: VideoConfig,
+    /// How the picture follows the link.
+    pub rate: RateConfig,
     /// ICE and the data channels.
     pub rtc: RtcConfig,
     /// The car.

@@ -2,9 +2,13 @@
 
 use rtc::interceptor::{NackResponderBuilder, Slot};
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX};
-use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpHeaderExtensionCapability, RtpCodecKind,
+};
 use webrtc::error::Result;
 use webrtc::peer_connection::{MediaEngine, Registry, configure_rtcp_reports};
+
+use super::congestion::TRANSPORT_CC_URI;
 
 /// RTP clock of video, in Hz (RFC 6184 §8.2.1).
 pub const VIDEO_CLOCK_HZ: u32 = 90_000;
@@ -13,11 +17,10 @@ const H264_FMTP: &str = "level-asymmetry-allowed=1;packetization-mode=1;profile-
 const H264_PAYLOAD_TYPE: u8 = 96;
 const RTX_PAYLOAD_TYPE: u8 = 97;
 /// Packets kept for retransmission, a power of two: at 1.5 Mbit/s about three seconds.
-const SENT_PACKETS_KEPT: u16 = 512;
+pub(super) const SENT_PACKETS_KEPT: u16 = 512;
 
 /// The H.264 codec as offered.
 pub fn h264() -> RTCRtpCodec {
-    let feedback = |typ: &str, parameter: &str| RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() };
     RTCRtpCodec {
         mime_type: MIME_TYPE_H264.to_owned(),
         clock_rate: VIDEO_CLOCK_HZ,
@@ -25,6 +28,10 @@ pub fn h264() -> RTCRtpCodec {
         sdp_fmtp_line: H264_FMTP.to_owned(),
         rtcp_feedback: vec![feedback("nack", ""), feedback("nack", "pli"), feedback("ccm", "fir")],
     }
+}
+
+fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
 }
 
 /// An engine that knows exactly one video codec, H.264, and RTX (RFC 4588) beside it.
@@ -47,7 +54,22 @@ pub fn media_engine() -> Result<MediaEngine> {
     Ok(engine)
 }
 
-/// Retransmission of what we send and RTCP reports; nothing is received that could be asked for again. The feedback tap joins it: see [`super::feedback`].
+/// The same engine, and what lets a peer tell us how much its link carries: transport-wide feedback, or else REMB.
+///
+/// # Errors
+/// None in practice: the crate's registration is fallible.
+pub fn publishing_media_engine() -> Result<MediaEngine> {
+    let mut engine = media_engine()?;
+    for typ in ["transport-cc", "goog-remb"] {
+        engine.register_feedback(feedback(typ, ""), RtpCodecKind::Video);
+    }
+    let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC_URI.to_owned() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
+    Ok(engine)
+}
+
+/// Retransmission of what we send and RTCP reports; nothing is received that could be asked for again. The feedback tap
+/// and congestion control join it: see [`super::feedback`] and [`super::congestion`].
 pub fn interceptors() -> Registry {
     let responder = NackResponderBuilder::new().with_size(SENT_PACKETS_KEPT).build();
     configure_rtcp_reports(Registry::new().with(Slot::NackResponder, responder))

@@ -1,36 +1,113 @@
-//! What the peer says about the picture we send: requests for a key frame.
+//! What the peer says about the picture we send, from its RTCP: requests for a key frame, loss and round trip, what it
+//! can take, what it misses.
 //!
-//! An interceptor, because the crate's chain swallows RTCP before a track sees it. It calls its sink at once and holds
-//! nothing, so a request cannot be lost in a queue; whoever is called coalesces.
+//! An interceptor, because the crate's chain swallows RTCP before a track sees it. Requests go to their sink at once and
+//! nothing is held, so none can be lost in a queue; whoever is called coalesces. The rest goes to the [`LinkMeter`].
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
 use rtc::interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
+use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use webrtc::error::Error;
 use webrtc::peer_connection::Registry;
 
+use super::congestion::meter::LinkMeter;
+use super::congestion::reception::Receptions;
+use super::congestion::repair::Unrepaired;
+use super::engine::SENT_PACKETS_KEPT;
+use crate::video::rate::Heard;
+
 /// Called from the peer connection's own task for each PLI or FIR: must return at once.
 pub type KeyFrameSink = Arc<dyn Fn() + Send + Sync>;
 
-/// App-most: every interceptor that acts on RTCP has seen it before.
-const APPLICATION_MOST: usize = 14_000;
+/// Wire-most: it must see the sender reports that leave, for the round trip is counted from them.
+const WIRE_MOST: usize = 500;
 
 /// Puts the tap into an interceptor chain.
-pub fn tap(registry: Registry, on_key_frame_request: KeyFrameSink) -> Registry {
-    let tap = FeedbackTap { on_key_frame_request, read: VecDeque::new(), write: VecDeque::new() };
-    registry.with(Slot::from(APPLICATION_MOST), tap)
+pub fn tap(registry: Registry, on_key_frame_request: KeyFrameSink, meter: Arc<LinkMeter>) -> Registry {
+    registry.with(Slot::from(WIRE_MOST), FeedbackTap::new(on_key_frame_request, meter))
 }
 
 struct FeedbackTap {
     on_key_frame_request: KeyFrameSink,
+    meter: Arc<LinkMeter>,
+    receptions: Receptions,
+    unrepaired: Unrepaired,
+    /// The newest packet that was asked for again: the peer repeats itself, and counts once.
+    newest_missed: Option<u16>,
     // Emptied by the crate after each packet it puts in.
     read: VecDeque<TaggedPacket>,
     write: VecDeque<TaggedPacket>,
+}
+
+impl FeedbackTap {
+    fn new(on_key_frame_request: KeyFrameSink, meter: Arc<LinkMeter>) -> Self {
+        Self {
+            on_key_frame_request,
+            meter,
+            receptions: Receptions::default(),
+            unrepaired: Unrepaired::default(),
+            newest_missed: None,
+            read: VecDeque::new(),
+            write: VecDeque::new(),
+        }
+    }
+
+    fn heard(&mut self, report: &dyn rtcp::Packet, now: Instant) {
+        let report = report.as_any();
+        if report.is::<PictureLossIndication>() || report.is::<FullIntraRequest>() {
+            (self.on_key_frame_request)();
+        } else if let Some(nack) = report.downcast_ref::<TransportLayerNack>() {
+            self.missed(nack, now);
+        } else if let Some(remb) = report.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+            self.meter.said_remb(Heard { value: f64::from(remb.bitrate), at: now });
+        } else {
+            let receiver = report.downcast_ref::<ReceiverReport>().map(|report| &report.reports);
+            let sender = report.downcast_ref::<SenderReport>().map(|report| &report.reports);
+            for block in receiver.or(sender).into_iter().flatten() {
+                let sent = self.meter.counters();
+                if let Some(reception) = self.receptions.heard(block, sent, now) {
+                    self.meter.said_reception(Heard { value: reception, at: now });
+                }
+            }
+        }
+    }
+
+    /// Counts what the peer misses; what cannot be sent again leads to a key frame.
+    fn missed(&mut self, nack: &TransportLayerNack, now: Instant) {
+        if self.receptions.media() != Some(nack.media_ssrc) {
+            return;
+        }
+        let missing = || nack.nacks.iter().flat_map(|pair| pair.packet_list());
+        let gone = |sequence: &u16| {
+            self.meter.still_needed(*sequence)
+                && self.meter.age_in_packets(*sequence).is_some_and(|age| (SENT_PACKETS_KEPT..1 << 15).contains(&age))
+        };
+        let impossible = missing().filter(gone).count();
+        let news = missing().filter(|sequence| self.is_new(*sequence)).count();
+        self.meter.missed(news as u64, impossible as u64);
+        if impossible > 0 && self.unrepaired.wants_key_frame(now) {
+            (self.on_key_frame_request)();
+        }
+    }
+
+    /// Whether this packet is missed for the first time.
+    fn is_new(&mut self, sequence: u16) -> bool {
+        let new = self.newest_missed.is_none_or(|newest| (1..1 << 15).contains(&sequence.wrapping_sub(newest)));
+        if new {
+            self.newest_missed = Some(sequence);
+        }
+        new
+    }
 }
 
 impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
@@ -43,10 +120,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
         if let Packet::Rtcp(reports) = &packet.message.packet {
             for report in reports {
-                let report = report.as_any();
-                if report.is::<PictureLossIndication>() || report.is::<FullIntraRequest>() {
-                    (self.on_key_frame_request)();
-                }
+                self.heard(report.as_ref(), packet.now);
             }
         }
         self.read.push_back(packet);
@@ -58,6 +132,11 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
     }
 
     fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+        if let Packet::Rtcp(reports) = &packet.message.packet {
+            for report in reports.iter().filter_map(|report| report.as_any().downcast_ref::<SenderReport>()) {
+                self.receptions.sent_report(report.ntp_time, packet.now);
+            }
+        }
         self.write.push_back(packet);
         Ok(())
     }
@@ -68,8 +147,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
 }
 
 impl Interceptor for FeedbackTap {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        self.receptions.bind(info.ssrc, info.clock_rate);
+    }
+
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
+
+#[cfg(test)]
+mod tests;

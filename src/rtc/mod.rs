@@ -2,7 +2,9 @@
 //!
 //! [`session`] decides (pure); the other files are adapters over the `webrtc` crate and its only importers.
 
+mod admission;
 pub mod channels;
+pub mod congestion;
 pub mod engine;
 pub mod feedback;
 pub mod ice;
@@ -15,5 +17,6 @@ pub mod relay;
 mod reports;
 pub mod session;
 pub mod settings;
+mod socket;
 mod track;
 mod turn;

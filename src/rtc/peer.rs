@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::configuration::RTCOfferOptions;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
@@ -17,6 +17,8 @@ use webrtc::peer_connection::{
 };
 
 use super::channels::{self, Links, METRIC, SEND_BUFFER_LIMIT, STREAM};
+use super::congestion;
+use super::congestion::meter::LinkMeter;
 use super::feedback::KeyFrameSink;
 use super::ice::interfaces::LocalAddresses;
 use super::ice::servers::{IceServers, Snapshot};
@@ -29,6 +31,7 @@ use super::track::VideoTrack;
 use super::turn::runtime::RelayRuntime;
 use super::{engine, feedback};
 use crate::signal::spider::CandidateInit;
+use crate::video::settings::RateConfig;
 
 /// No packet from the peer for this long: disconnected.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(2);
@@ -61,6 +64,7 @@ pub(crate) struct PeerSetup {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) links: Arc<Links>,
     pub(crate) on_key_frame_request: KeyFrameSink,
+    pub(crate) rate: watch::Receiver<RateConfig>,
 }
 
 /// One peer connection and the tasks that read its channels.
@@ -69,6 +73,7 @@ pub(crate) struct Peer {
     connection: Arc<dyn PeerConnection>,
     ice: PeerIce,
     track: VideoTrack,
+    link: Arc<LinkMeter>,
     metric: Arc<dyn DataChannel>,
     gathered: Arc<Notify>,
     links: Arc<Links>,
@@ -100,12 +105,16 @@ impl Peer {
         let servers = Arc::new(setup.ice_servers.snapshot().await);
         let configuration = configuration(&servers, policy);
         let runtime = Arc::new(relay_runtime(id, setup, servers)?);
+        let link = Arc::new(LinkMeter::default());
+        let on_key_frame = &setup.on_key_frame_request;
+        let registry = feedback::tap(engine::interceptors(), on_key_frame.clone(), link.clone());
+        let registry = congestion::control(registry, &setup.rate.borrow(), on_key_frame.clone(), link.clone());
         let connection = PeerConnectionBuilder::new()
             .with_runtime(runtime.clone())
             .with_configuration(configuration)
-            .with_media_engine(engine::media_engine()?)
+            .with_media_engine(engine::publishing_media_engine()?)
             .with_setting_engine(settings(&setup.config.ice))
-            .with_interceptor_registry(feedback::tap(engine::interceptors(), setup.on_key_frame_request.clone()))
+            .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))
             .with_udp_addrs(vec![setup.local_addresses.clone()])
             .with_data_channel_send_buffer_limit(SEND_BUFFER_LIMIT)
@@ -124,6 +133,7 @@ impl Peer {
             connection,
             ice: PeerIce { servers: setup.ice_servers.clone(), policy, runtime },
             track: track.bound(sender),
+            link,
             metric,
             gathered,
             links: setup.links.clone(),
@@ -222,7 +232,13 @@ impl Peer {
 
     /// This peer's ends of the picture and telemetry flows.
     pub(crate) fn live_ends(&self) -> LiveEnds {
-        LiveEnds { peer: self.id, track: self.track.clone(), metric: self.metric.clone() }
+        LiveEnds {
+            peer: self.id,
+            track: self.track.clone(),
+            metric: self.metric.clone(),
+            link: self.link.clone(),
+            connection: self.connection.clone(),
+        }
     }
 
     /// Closes the connection and waits for its tasks.

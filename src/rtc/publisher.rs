@@ -1,6 +1,7 @@
 //! The driver of [`Session`]: carries out its actions and tells it what happened.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -10,8 +11,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::channels::{ControlSink, Links};
+use super::congestion::{RateEdge, run_rate_control};
 use super::feedback::KeyFrameSink;
 use super::ice::interfaces::LocalAddresses;
+use super::ice::network::{NetworkWatch, still_leads};
 use super::ice::servers::{IceServers, Purpose};
 use super::mailbox::{Letter, Mailbox};
 use super::peer::{Peer, PeerSetup};
@@ -20,7 +23,7 @@ use super::reports::Reporter;
 use super::session::{Action, Input, PeerId, Session};
 use super::settings::RtcConfig;
 use crate::signal::settings::{SignalConfig, Trickle};
-use crate::signal::socket::{self, ConnectError, Socket, SocketEvent, SocketSender, SocketTask};
+use crate::signal::socket::{self, ConnectError, Route, Socket, SocketEvent, SocketSender, SocketTask};
 use crate::video::units::AccessUnitReceiver;
 
 /// The session's loop turns at least this often, for those who watch over it.
@@ -40,6 +43,8 @@ pub struct Edges {
     pub counters: Arc<PublishCounters>,
     /// In which state the session is, for telemetry and status.
     pub status: watch::Sender<PublishStatus>,
+    /// What the link carries out, to encoder and telemetry.
+    pub rate: RateEdge,
 }
 
 /// The session as a person would tell it.
@@ -51,8 +56,21 @@ pub struct PublishStatus {
     pub tried: bool,
     /// Sessions that came up since the process started.
     pub sessions: u64,
+    /// Sessions and ICE restarts that became necessary after the first session.
+    pub restarts: u64,
     /// Why the last session or attempt ended.
     pub last_trouble: Option<String>,
+    /// The last time that a trouble was over.
+    pub last_recovery: Option<Recovery>,
+}
+
+/// A trouble that is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// What it began with.
+    pub cause: String,
+    /// From when it was noticed until there was a connection again.
+    pub took: Duration,
 }
 
 /// Publishes until `shutdown`, reconnecting for ever. Returns when peers, sockets and tasks have ended.
@@ -68,14 +86,22 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         mailbox.clone(),
         edges.counters.clone(),
     ));
-    tasks.spawn(pump::pump_metrics(edges.metrics, ends, edges.counters.clone()));
+    tasks.spawn(pump::pump_metrics(edges.metrics, ends.clone(), edges.counters.clone()));
+    let rate = edges.rate.config.clone();
+    tasks.spawn(run_rate_control(edges.rate, ends));
+    let local_addresses = LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces);
+    let network = NetworkWatch::new(local_addresses.clone()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot watch the network; a change of it is noticed only when nothing comes through");
+        None
+    });
     let setup = PeerSetup {
         ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions)),
-        local_addresses: LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces),
+        local_addresses,
         config: rtc,
         mailbox: mailbox.clone(),
         links: links.clone(),
         on_key_frame_request: edges.on_key_frame_request,
+        rate,
     };
     let publisher = Publisher {
         counters: edges.counters,
@@ -87,6 +113,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         links,
         peers: HashMap::new(),
         socket: None,
+        network,
         work: JoinSet::new(),
         tasks,
         live,
@@ -105,6 +132,7 @@ struct Publisher {
     links: Arc<Links>,
     peers: HashMap<PeerId, Arc<Peer>>,
     socket: Option<OpenSocket>,
+    network: Option<NetworkWatch>,
     /// What is under way for the session; each ends with what to tell it.
     work: JoinSet<Done>,
     /// The pumps and the socket's task: they end when their edges do.
@@ -115,6 +143,7 @@ struct Publisher {
 struct OpenSocket {
     sender: SocketSender,
     events: mpsc::Receiver<SocketEvent>,
+    route: Option<Route>,
 }
 
 /// The outcome of a piece of work.
@@ -145,6 +174,7 @@ impl Publisher {
                 },
                 // Whoever watches this loop sees it turn.
                 () = tokio::time::sleep(LONGEST_TURN) => {}
+                changed = network_change(&mut self.network) => self.network_changed(changed),
                 () = sleep_until(timeout) => {
                     let actions = self.session.handle_timeout(now());
                     self.carry_out(actions);
@@ -263,9 +293,9 @@ impl Publisher {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Connected(Ok((Socket { sender, events }, task))) => {
+            Done::Connected(Ok((Socket { sender, events, route }, task))) => {
                 self.tasks.spawn(task);
-                self.socket = Some(OpenSocket { sender, events });
+                self.socket = Some(OpenSocket { sender, events, route });
                 self.reporter.tried();
                 self.tell(Input::SocketUp);
             }
@@ -287,6 +317,22 @@ impl Publisher {
         }
         // Tasks that have ended by themselves.
         while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// What was bound to the network of before must find a way over this one, signalling first.
+    fn network_changed(&mut self, changed: io::Result<()>) {
+        if let Err(error) = changed {
+            tracing::warn!(%error, "the network is no longer watched");
+            self.network = None;
+            return;
+        }
+        let stranded = |route: Route| !still_leads(route.local.ip(), route.server);
+        if self.socket.as_ref().and_then(|socket| socket.route).is_some_and(stranded) {
+            // Nothing it sends arrives, not even its end.
+            self.socket = None;
+            self.tell(Input::SocketLost("the network changed".to_owned()));
+        }
+        self.tell(Input::NetworkChanged);
     }
 
     fn socket_event(&mut self, event: SocketEvent) {
@@ -317,6 +363,13 @@ impl Publisher {
 async fn next_event(socket: &mut Option<OpenSocket>) -> SocketEvent {
     match socket {
         Some(socket) => socket.events.recv().await.unwrap_or(SocketEvent::Closed(socket::CloseReason::Ours)),
+        None => std::future::pending().await,
+    }
+}
+
+async fn network_change(network: &mut Option<NetworkWatch>) -> io::Result<()> {
+    match network {
+        Some(network) => network.changed().await,
         None => std::future::pending().await,
     }
 }

@@ -4,14 +4,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::DataChannel;
+use webrtc::error::Result;
+use webrtc::peer_connection::PeerConnection;
 
+use super::admission::{Admission, Verdict};
+use super::congestion::meter::LinkMeter;
 use super::feedback::KeyFrameSink;
 use super::mailbox::Mailbox;
 use super::session::{PeerId, PeerState};
 use super::track::{TrackWriter, VideoTrack};
+use crate::video::frame::AccessUnit;
 use crate::video::units::AccessUnitReceiver;
 
 /// The live peer's ends of the two flows; `None` while nobody is connected.
@@ -23,6 +29,8 @@ pub(crate) struct LiveEnds {
     pub(crate) peer: PeerId,
     pub(crate) track: VideoTrack,
     pub(crate) metric: Arc<dyn DataChannel>,
+    pub(crate) link: Arc<LinkMeter>,
+    pub(crate) connection: Arc<dyn PeerConnection>,
 }
 
 /// What went out and what did not, since the process started.
@@ -41,7 +49,7 @@ pub struct PublishCounters {
 /// Writes access units to the live peer's track until the pipeline's end of the edge is gone.
 ///
 /// A new track starts with an IDR, asked for here the moment the track is live: without it the first picture would
-/// wait for the end of the group of pictures.
+/// wait for the end of the group of pictures. The same holds after a picture that the pacer had no room for.
 pub(crate) async fn pump_media(
     mut units: AccessUnitReceiver,
     mut live: Live,
@@ -49,8 +57,7 @@ pub(crate) async fn pump_media(
     mailbox: Arc<Mailbox>,
     counters: Arc<PublishCounters>,
 ) {
-    let mut track: Option<(PeerId, TrackWriter)> = None;
-    let mut awaiting_idr = true;
+    let mut outlet: Option<Outlet> = None;
     loop {
         tokio::select! {
             biased;
@@ -59,37 +66,76 @@ pub(crate) async fn pump_media(
                     return;
                 }
                 let ends = live.borrow_and_update().clone();
-                track = match ends {
-                    Some(ends) => open(&ends).await.map(|writer| (ends.peer, writer)),
+                outlet = match ends {
+                    Some(ends) => Outlet::open(ends).await,
                     None => None,
                 };
-                awaiting_idr = true;
-                if track.is_some() {
+                if outlet.is_some() {
                     key_frames();
                 }
             }
             unit = units.recv() => {
                 let Some(unit) = unit else { return };
-                let Some((peer, writer)) = &mut track else { continue };
-                if awaiting_idr && !unit.idr {
-                    continue;
-                }
-                match writer.write(&unit).await {
+                let Some(out) = &mut outlet else { continue };
+                match out.send(&unit, &key_frames).await {
+                    Ok(0) => {}
                     Ok(packets) => {
-                        awaiting_idr = false;
                         counters.packets.fetch_add(packets as u64, Ordering::Relaxed);
                         counters.access_units.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(error) => {
                         // Its driver has ended without a word; the session must know.
+                        let peer = out.peer;
                         tracing::debug!(peer = peer.0, %error, "the track takes no more packets");
-                        mailbox.state(*peer, PeerState::Closed);
-                        track = None;
+                        mailbox.state(peer, PeerState::Closed);
+                        outlet = None;
                     }
                 }
             }
         }
     }
+}
+
+/// The live peer's track and what lets pictures onto it.
+struct Outlet {
+    peer: PeerId,
+    writer: TrackWriter,
+    link: Arc<LinkMeter>,
+    admission: Admission,
+}
+
+impl Outlet {
+    async fn open(ends: LiveEnds) -> Option<Self> {
+        let writer = open(&ends).await?;
+        Some(Self { peer: ends.peer, writer, link: ends.link, admission: Admission::new(now()) })
+    }
+
+    /// Sends a picture or drops it. Returns the number of packets sent.
+    async fn send(&mut self, unit: &AccessUnit, key_frames: &KeyFrameSink) -> Result<usize> {
+        let bytes = unit.data.len();
+        self.link.encoded(bytes);
+        let now = now();
+        match self.admission.judge(unit.idr, self.link.room_for(bytes, now), now) {
+            Verdict::Send => {
+                if unit.idr {
+                    self.link.key_frame_sent(self.writer.next_sequence());
+                }
+                self.writer.write(unit).await
+            }
+            verdict => {
+                self.link.dropped_picture();
+                if verdict == Verdict::DropAndAsk {
+                    key_frames();
+                }
+                Ok(0)
+            }
+        }
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell of a pure admission")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 async fn open(ends: &LiveEnds) -> Option<TrackWriter> {

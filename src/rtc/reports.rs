@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::publisher::PublishStatus;
+use super::publisher::{PublishStatus, Recovery};
 use super::session::Report;
 use crate::quiet::Quiet;
 use crate::signal::settings::ChannelId;
@@ -13,11 +13,13 @@ pub(crate) struct Reporter {
     channel: ChannelId,
     status: watch::Sender<PublishStatus>,
     ignored: Quiet,
+    /// What the trouble of now began with, and when.
+    trouble: Option<(String, Instant)>,
 }
 
 impl Reporter {
     pub(crate) fn new(channel: ChannelId, status: watch::Sender<PublishStatus>) -> Self {
-        Self { channel, status, ignored: Quiet::default() }
+        Self { channel, status, ignored: Quiet::default(), trouble: None }
     }
 
     /// Signalling has been tried.
@@ -26,11 +28,15 @@ impl Reporter {
     }
 
     pub(crate) fn report(&mut self, report: Report, now: Instant) {
+        let recovery = self.recovery(&report, now);
+        let after_ms = recovery.as_ref().map(|recovery| recovery.took.as_millis());
         let channel = self.channel.as_str();
         match report {
-            Report::Publishing { peer, replaces: None } => tracing::info!(channel, peer = peer.0, "publishing"),
+            Report::Publishing { peer, replaces: None } => {
+                tracing::info!(channel, peer = peer.0, after_ms, "publishing")
+            }
             Report::Publishing { peer, replaces: Some(old) } => {
-                tracing::info!(channel, peer = peer.0, replaces = old.0, "publishing in a new session");
+                tracing::info!(channel, peer = peer.0, replaces = old.0, after_ms, "publishing in a new session");
             }
             Report::Lost { ref reason, still_live, retry_in } => {
                 let picture = if still_live { "the picture still flows" } else { "no picture" };
@@ -41,7 +47,7 @@ impl Reporter {
                 tracing::warn!(channel, peer = peer.0, "the peer that carried the picture is gone")
             }
             Report::Restarting(peer, ref why) => tracing::warn!(channel, peer = peer.0, why, "restarting ICE"),
-            Report::Restarted(peer) => tracing::info!(channel, peer = peer.0, "ICE restarted"),
+            Report::Restarted(peer) => tracing::info!(channel, peer = peer.0, after_ms, "ICE restarted"),
             Report::Ignored(ref what) => {
                 if let Some(suppressed) = self.ignored.admit(now) {
                     tracing::debug!(channel, what, suppressed, "ignored from the server");
@@ -49,7 +55,28 @@ impl Reporter {
             }
             Report::Joins(ref who) => tracing::debug!(channel, who, "someone joined or left"),
         }
-        self.status.send_if_modified(|status| update(status, report));
+        self.status.send_if_modified(|status| {
+            let recovered = recovery.is_some();
+            status.last_recovery = recovery.or(status.last_recovery.take());
+            update(status, report) || recovered
+        });
+    }
+
+    /// Notes when a trouble begins; tells when it is over.
+    fn recovery(&mut self, report: &Report, now: Instant) -> Option<Recovery> {
+        let begins = match report {
+            // That the first session takes its time is no trouble.
+            Report::Lost { reason, .. } if self.status.borrow().sessions > 0 => reason.clone(),
+            Report::Restarting(_, why) => why.clone(),
+            Report::PictureLost(_) => "the peer is gone".to_owned(),
+            Report::Publishing { .. } | Report::Restarted(_) => {
+                let (cause, since) = self.trouble.take()?;
+                return Some(Recovery { cause, took: now.saturating_duration_since(since) });
+            }
+            Report::Lost { .. } | Report::Ignored(_) | Report::Joins(_) => return None,
+        };
+        self.trouble.get_or_insert((begins, now));
+        None
     }
 }
 
@@ -57,6 +84,7 @@ fn update(status: &mut PublishStatus, report: Report) -> bool {
     match report {
         Report::Publishing { .. } => {
             status.publishing = true;
+            status.restarts += u64::from(status.sessions > 0);
             status.sessions += 1;
         }
         Report::Lost { reason, still_live, .. } => {
@@ -64,8 +92,48 @@ fn update(status: &mut PublishStatus, report: Report) -> bool {
             status.last_trouble = Some(reason);
         }
         Report::PictureLost(_) => status.publishing = false,
-        Report::Restarting(_, why) => status.last_trouble = Some(why),
+        Report::Restarting(_, why) => {
+            status.restarts += 1;
+            status.last_trouble = Some(why);
+        }
         Report::Restarted(_) | Report::Ignored(_) | Report::Joins(_) => return false,
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::rtc::session::PeerId;
+
+    #[test]
+    fn a_recovery_lasts_from_the_first_sign_of_trouble_to_the_next_connection() {
+        let (status, told) = watch::channel(PublishStatus::default());
+        let channel = ChannelId::new("c40hipepjh65aeq6ndj0").expect("an id");
+        let mut reporter = Reporter::new(channel, status);
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let start = Instant::now();
+        let lost =
+            |reason: &str| Report::Lost { reason: reason.to_owned(), still_live: false, retry_in: Duration::ZERO };
+        let one = PeerId(1);
+        let story = [
+            (0, lost("no route"), None),
+            (1, Report::Publishing { peer: one, replaces: None }, None),
+            (10, Report::Restarting(one, "the network changed".to_owned()), None),
+            (12, Report::Restarted(one), Some(("the network changed", 2))),
+            (20, lost("reset"), Some(("the network changed", 2))),
+            (21, Report::PictureLost(one), Some(("the network changed", 2))),
+            (25, lost("no route"), Some(("the network changed", 2))),
+            (26, Report::Publishing { peer: PeerId(2), replaces: None }, Some(("reset", 6))),
+        ];
+        for (second, report, expected) in story {
+            reporter.report(report, start + Duration::from_secs(second));
+            let expected =
+                expected.map(|(cause, took)| Recovery { cause: str::to_owned(cause), took: Duration::from_secs(took) });
+            assert_eq!(told.borrow().last_recovery, expected, "after {second} s");
+        }
+        assert_eq!((told.borrow().sessions, told.borrow().restarts), (2, 2));
+    }
 }

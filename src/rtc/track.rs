@@ -79,6 +79,11 @@ pub(crate) struct TrackWriter {
 }
 
 impl TrackWriter {
+    /// The sequence number of the next packet.
+    pub(crate) fn next_sequence(&self) -> u16 {
+        self.packetizer.sequence_number
+    }
+
     /// Sends one access unit; waits while the peer connection's own queue is full. Returns the number of packets.
     pub(crate) async fn write(&mut self, unit: &AccessUnit) -> Result<usize> {
         let packets = self.packetizer.packetize(unit)?;

@@ -159,6 +159,17 @@ pub struct Socket {
     pub sender: SocketSender,
     /// What the peer sends, ending with [`SocketEvent::Closed`].
     pub events: mpsc::Receiver<SocketEvent>,
+    /// Where it runs, when it was connected from here.
+    pub route: Option<Route>,
+}
+
+/// The addresses of a TCP connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Ours.
+    pub local: SocketAddr,
+    /// The server's.
+    pub server: SocketAddr,
 }
 
 /// The task that owns a socket; the caller spawns it beside its other tasks, so none is detached.
@@ -174,9 +185,11 @@ pub async fn connect(config: &SignalConfig) -> Result<(Socket, SocketTask), Conn
     let tcp = connect_tcp(&host, url.port_or_known_default().unwrap_or(DEFAULT_PORT)).await?;
     // Signalling frames are small and latency matters more than the number of packets.
     tcp.set_nodelay(true).map_err(|source| ConnectError::Handshake { host: host.clone(), source })?;
+    let route = tcp.local_addr().and_then(|local| Ok(Route { local, server: tcp.peer_addr()? })).ok();
+    let routed = |(socket, task): (Socket, SocketTask)| (Socket { route, ..socket }, task);
     let request = upgrade_request(&url, config)?;
     if url.scheme() == "ws" {
-        return upgrade(request, tcp).await;
+        return upgrade(request, tcp).await.map(routed);
     }
     let connector = TlsConnector::from(tls::client_config(&config.tls)?);
     let name = ServerName::try_from(host.clone())
@@ -184,7 +197,7 @@ pub async fn connect(config: &SignalConfig) -> Result<(Socket, SocketTask), Conn
     let stream = within("TLS handshake", connector.connect(name, tcp))
         .await?
         .map_err(|source| ConnectError::Handshake { host, source })?;
-    upgrade(request, stream).await
+    upgrade(request, stream).await.map(routed)
 }
 
 /// The port Spider servers listen on.
@@ -276,7 +289,7 @@ where
         // The receiver may be gone: then nobody waits for the reason.
         let _ = received.send(SocketEvent::Closed(reason)).await;
     });
-    (Socket { sender: SocketSender { outgoing }, events }, task)
+    (Socket { sender: SocketSender { outgoing }, events, route: None }, task)
 }
 
 async fn pump<S>(

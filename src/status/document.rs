@@ -2,11 +2,13 @@
 //!
 //! Its keys may become more, not other: programs read it. Ages are in seconds, −1 … 1 is a fraction of full travel.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::logging::recent::Noted;
+use crate::rtc::congestion::LinkStatus;
+use crate::telemetry;
 use crate::telemetry::snapshot::Snapshot;
 use crate::video::recovery::CameraState;
 
@@ -24,6 +26,8 @@ pub struct Document {
     pub process: Process,
     /// The session with the server.
     pub session: Session,
+    /// How good the link is; none while nobody is connected.
+    pub link: Option<Link>,
     /// The camera.
     pub camera: Camera,
     /// The encoder; none before one has run.
@@ -62,12 +66,41 @@ pub struct Session {
     pub publishing: bool,
     /// Sessions that came up since the start.
     pub sessions: u64,
+    /// Sessions and ICE restarts that became necessary after the first session.
+    pub restarts: u64,
     /// Why the last session or attempt ended.
     pub last_trouble: Option<String>,
+    /// What the last trouble that is over began with.
+    pub recovered_from: Option<String>,
+    /// How long it took.
+    pub recovery_ms: Option<u64>,
     /// RTP packets sent.
     pub packets: u64,
     /// Telemetry messages that did not fit.
     pub metrics_dropped: u64,
+}
+
+/// How good the link is: see [`crate::telemetry::link`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Link {
+    /// 1 … 5.
+    pub quality: f64,
+    /// `transport-cc`, `remb`, `reports`, `silence` or `nothing`; `fixed` when the rate cannot be changed.
+    pub basis: String,
+    /// Round trip.
+    pub rtt_ms: Option<f64>,
+    /// How long packets stand in the path's queue.
+    pub queue_ms: Option<f64>,
+    /// 0 … 1.
+    pub loss: Option<f64>,
+    /// RTP sent in the last second, repairs included.
+    pub bitrate_kbps: f64,
+    /// What the link is thought to carry.
+    pub estimate_kbps: Option<f64>,
+    /// The candidate pair: `relay-host/tls`.
+    pub path: Option<String>,
+    /// Pictures that the link had no room for.
+    pub pictures_dropped: u64,
 }
 
 /// The camera.
@@ -180,6 +213,7 @@ impl Document {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             process: process(snapshot),
             session: session(snapshot),
+            link: snapshot.quality.as_ref().map(link),
             camera: camera(snapshot),
             video: video(snapshot),
             drive: drive(snapshot),
@@ -216,13 +250,32 @@ fn process(snapshot: &Snapshot) -> Process {
 }
 
 fn session(snapshot: &Snapshot) -> Session {
+    let recovery = snapshot.publish.last_recovery.as_ref();
     Session {
         tried: snapshot.publish.tried,
         publishing: snapshot.publish.publishing,
         sessions: snapshot.publish.sessions,
+        restarts: snapshot.publish.restarts,
+        recovered_from: recovery.map(|recovery| recovery.cause.clone()),
+        recovery_ms: recovery.map(|recovery| recovery.took.as_millis() as u64),
         last_trouble: snapshot.publish.last_trouble.clone(),
         packets: snapshot.link.packets,
         metrics_dropped: snapshot.link.metrics_dropped,
+    }
+}
+
+fn link(status: &LinkStatus) -> Link {
+    let millis = |time: Duration| time.as_secs_f64() * 1e3;
+    Link {
+        quality: telemetry::link::quality(status),
+        basis: telemetry::link::basis(status).to_owned(),
+        rtt_ms: status.round_trip.map(millis),
+        queue_ms: status.queueing_delay.map(millis),
+        loss: status.loss,
+        bitrate_kbps: status.sent_bps / 1e3,
+        estimate_kbps: status.estimate_bps.map(|bps| bps / 1e3),
+        path: status.pair.map(|pair| pair.to_string()),
+        pictures_dropped: status.counters.pictures_dropped,
     }
 }
 

@@ -5,9 +5,12 @@
 //! the label `channel`.
 
 use std::fmt::Write;
+use std::time::Duration;
 
 use crate::drive::event::DriveSnapshot;
+use crate::rtc::congestion::LinkStatus;
 use crate::telemetry::host::HostReading;
+use crate::telemetry::link::quality;
 use crate::telemetry::snapshot::{ProcessReading, Snapshot};
 
 /// What a response says it is.
@@ -20,6 +23,9 @@ pub fn exposition(snapshot: &Snapshot, (warnings, errors): (u64, u64)) -> String
         metric.labelled(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     });
     session(&mut page, snapshot);
+    if let Some(status) = &snapshot.quality {
+        link(&mut page, status);
+    }
     video(&mut page, snapshot);
     drive(&mut page, &snapshot.drive);
     page.gauge(
@@ -39,9 +45,36 @@ pub fn exposition(snapshot: &Snapshot, (warnings, errors): (u64, u64)) -> String
 fn session(page: &mut Page<'_>, snapshot: &Snapshot) {
     page.gauge("rtcpub_publishing", "Whether a peer carries the picture.", truth(snapshot.publish.publishing));
     page.counter("rtcpub_sessions_total", "Sessions that came up.", snapshot.publish.sessions);
+    page.counter("rtcpub_restarts_total", "Sessions and ICE restarts after the first.", snapshot.publish.restarts);
     page.counter("rtcpub_rtp_packets_sent_total", "RTP packets handed to the connection.", snapshot.link.packets);
     page.counter("rtcpub_access_units_sent_total", "Encoded frames handed to it.", snapshot.link.access_units);
     page.counter("rtcpub_metric_messages_dropped_total", "Telemetry that did not fit.", snapshot.link.metrics_dropped);
+}
+
+fn link(page: &mut Page<'_>, status: &LinkStatus) {
+    let (seconds, counters) = (|time: Duration| time.as_secs_f64(), &status.counters);
+    page.gauge("rtcpub_link_quality", "1 (not to be driven by) to 5.", quality(status));
+    page.maybe("rtcpub_link_round_trip_seconds", "Round trip.", status.round_trip.map(seconds));
+    page.maybe("rtcpub_link_jitter_seconds", "Interarrival jitter.", status.jitter.map(seconds));
+    page.maybe("rtcpub_link_queue_seconds", "Wait in the path's queue.", status.queueing_delay.map(seconds));
+    page.maybe("rtcpub_link_loss_ratio", "Share of the packets lost.", status.loss);
+    page.gauge("rtcpub_link_sent_bits_per_second", "RTP sent, repairs included.", status.sent_bps);
+    page.maybe("rtcpub_link_estimate_bits_per_second", "What it is thought to carry.", status.estimate_bps);
+    page.gauge(
+        "rtcpub_link_packets_missed",
+        "Packets asked for again in this session.",
+        counters.packets_missed as f64,
+    );
+    page.gauge(
+        "rtcpub_link_pictures_dropped",
+        "Pictures without room in this session.",
+        counters.pictures_dropped as f64,
+    );
+    if let Some(pair) = status.pair {
+        page.metric("rtcpub_link_path_info", Type::Gauge, "The candidate pair in use; always 1.", |metric| {
+            metric.labelled(&[("local", pair.local), ("remote", pair.remote), ("protocol", pair.protocol)], 1.0);
+        });
+    }
 }
 
 fn video(page: &mut Page<'_>, snapshot: &Snapshot) {

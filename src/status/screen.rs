@@ -19,6 +19,7 @@ pub fn screen(document: &Document) -> String {
     )];
     let mut row = |title: &str, text: String| lines.push(format!("  {title:<8} {text}"));
     row("session", session(document));
+    row("link", link(document));
     row("picture", picture(document));
     row("car", car(document));
     row("board", board(document));
@@ -35,11 +36,29 @@ fn session(document: &Document) -> String {
         (false, true) => "not publishing, trying again for ever".to_owned(),
         (false, false) => "the server has not been tried yet".to_owned(),
     };
-    let _ = write!(text, "; {} sessions, {} packets", session.sessions, session.packets);
+    let _ = write!(text, "; {} sessions, {} restarts, {} packets", session.sessions, session.restarts, session.packets);
     if let Some(trouble) = &session.last_trouble {
         let _ = write!(text, "; last trouble: {trouble}");
     }
+    if let Some(millis) = session.recovery_ms {
+        let _ = write!(text, "; last recovery took {millis} ms");
+    }
     text
+}
+
+fn link(document: &Document) -> String {
+    let Some(link) = &document.link else { return "nobody is connected".to_owned() };
+    let parts = [
+        Some(format!("quality {:.1} of 5", link.quality)),
+        link.rtt_ms.map(|rtt| format!("round trip {rtt:.0} ms")),
+        link.queue_ms.filter(|queue| *queue >= 1.0).map(|queue| format!("queue {queue:.0} ms")),
+        link.loss.map(|loss| format!("loss {:.1} %", loss * 100.0)),
+        Some(format!("{:.0} kbit/s sent", link.bitrate_kbps)),
+        link.estimate_kbps.map(|estimate| format!("{estimate:.0} there would be")),
+        Some(format!("by {}", link.basis)),
+        link.path.clone(),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 fn picture(document: &Document) -> String {

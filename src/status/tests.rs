@@ -22,16 +22,43 @@ use crate::drive::event::{Counters, DriveSnapshot};
 use crate::drive::gate::{State, StopCause};
 use crate::drive::settings::Pulse;
 use crate::logging::recent::Noted;
+use crate::rtc::congestion::meter::LinkCounters;
+use crate::rtc::congestion::{CandidatePair, LinkStatus};
 use crate::rtc::publisher::PublishStatus;
 use crate::telemetry::host::HostReading;
 use crate::telemetry::snapshot::{FrameRates, LinkReading, ProcessReading, Snapshot};
 use crate::video::control::VideoStats;
+use crate::video::rate::{Basis, Rung, Scale, Targets};
 use crate::video::recovery::CameraState;
-use crate::video::settings::Bitrate;
+use crate::video::settings::{Bitrate, Framerate};
 
 #[expect(clippy::disallowed_methods, reason = "any instant will do")]
 fn now() -> Instant {
     Instant::now()
+}
+
+fn link_status() -> LinkStatus {
+    let full_framerate = Framerate::new(30).expect("a valid rate");
+    let bitrate = Bitrate::from_kbps(800).expect("a valid rate");
+    LinkStatus {
+        basis: Basis::TransportCc,
+        adaptable: true,
+        round_trip: Some(Duration::from_millis(40)),
+        loss: Some(0.01),
+        jitter: Some(Duration::from_millis(2)),
+        queueing_delay: Some(Duration::from_millis(12)),
+        sent_bps: 812e3,
+        estimate_bps: Some(1200e3),
+        targets: Targets {
+            bitrate,
+            rung: Rung { framerate: full_framerate, scale: Scale::Full },
+            pacing_bps: None,
+            repair_bps: 0,
+        },
+        full_framerate,
+        counters: LinkCounters { pictures_dropped: 3, ..LinkCounters::default() },
+        pair: Some(CandidatePair { local: "relay", remote: "host", protocol: "tls" }),
+    }
 }
 
 fn snapshot() -> Snapshot {
@@ -42,9 +69,12 @@ fn snapshot() -> Snapshot {
             publishing: true,
             tried: true,
             sessions: 3,
+            restarts: 2,
+            last_recovery: None,
             last_trouble: Some("the socket was lost\u{1b}[2J".to_owned()),
         },
         link: LinkReading { publishing: true, sessions: 3, packets: 9_000, access_units: 300, metrics_dropped: 1 },
+        quality: Some(link_status()),
         camera: CameraState::Playing,
         video: Some((
             VideoStats {
@@ -101,6 +131,8 @@ fn the_document_reads_back_and_fits_one_screen() {
     for part in [
         "up 1h",
         "publishing; 3 sessions",
+        "quality 4.7 of 5, round trip 40 ms, queue 12 ms",
+        "relay-host/tls",
         "camera playing; x264enc at 800 kbit/s, 30.0 frames/s in",
         "parked (deadline)",
         "48 °C",

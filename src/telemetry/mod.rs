@@ -1,9 +1,10 @@
 //! What goes out on the `metric` channel.
 //!
-//! [`snapshot`] is all that is known, [`report`] puts it into the words of `metric`, [`host`] understands the board's (all
+//! [`snapshot`] is all that is known, [`report`] and [`link`] put it into the words of `metric`, [`host`] understands the board's (all
 //! pure); [`probe`] reads the board, [`outlet`] is the edge to the channel.
 
 pub mod host;
+pub mod link;
 pub mod outlet;
 pub mod probe;
 pub mod report;

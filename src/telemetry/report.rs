@@ -19,13 +19,18 @@ use crate::video::recovery::CameraState;
 
 /// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
 pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
-    write(topic, &Body { key, value, cause: None })
+    caused_metric(topic, key, value, None)
+}
+
+/// As [`metric`], with a `cause` beside the value.
+pub fn caused_metric(topic: &str, key: &str, value: impl Serialize, cause: Option<&str>) -> String {
+    write(topic, &Body { key, value, cause })
 }
 
 /// The gate's state with its cause.
 pub fn drive_state(state: State) -> String {
     let cause = state.cause().map(|cause| cause.name());
-    write("drive", &Body { key: "state", value: state.name(), cause })
+    caused_metric("drive", "state", state.name(), cause)
 }
 
 /// What an event of the drive says to viewers; some concern only the log.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::host::HostReading;
 use crate::drive::event::DriveSnapshot;
+use crate::rtc::congestion::LinkStatus;
 use crate::rtc::publisher::PublishStatus;
 use crate::video::control::VideoStats;
 use crate::video::recovery::CameraState;
@@ -17,6 +18,8 @@ pub struct Snapshot {
     pub publish: PublishStatus,
     /// What went over it.
     pub link: LinkReading,
+    /// How good the link is; none while nobody is connected.
+    pub quality: Option<LinkStatus>,
     /// How the picture is doing.
     pub camera: CameraState,
     /// The encoder, once one has run.

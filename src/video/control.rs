@@ -4,7 +4,9 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::settings::Bitrate;
+use super::encoder::EncoderRow;
+use super::rate::{Rung, Scale, Steering, Targets};
+use super::settings::{Bitrate, Framerate};
 
 /// Steers a pipeline, and every one that takes its place. Clones steer the same one; while none runs, what was asked last
 /// waits for the next.
@@ -13,11 +15,20 @@ pub struct VideoControl(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    encoder: Mutex<&'static str>,
+    encoder: Mutex<Encoder>,
     bitrate_ceiling_kbps: AtomicU32,
     bitrate_kbps: AtomicU32,
+    /// A [`Rung`]: the frame rate in the lower half, the scale in the upper; 0 while nobody wants less than everything.
+    rung: AtomicU32,
     key_frame_requests: AtomicU64,
     counters: Counters,
+}
+
+/// What is steered now.
+#[derive(Clone, Copy, Debug)]
+struct Encoder {
+    element: &'static str,
+    steering: Steering,
 }
 
 /// What was counted since the first pipeline started. Each number stands for itself: no order among them is promised.
@@ -53,16 +64,18 @@ impl VideoControl {
     /// No pipeline yet; the first is to run at `bitrate`.
     pub fn new(bitrate: Bitrate) -> Self {
         Self(Arc::new(Shared {
-            encoder: Mutex::new(""),
+            encoder: Mutex::new(Encoder { element: "", steering: Steering::ANY }),
             bitrate_ceiling_kbps: AtomicU32::new(Bitrate::MAX_KBPS),
             bitrate_kbps: AtomicU32::new(bitrate.kbps()),
+            rung: AtomicU32::new(0),
             key_frame_requests: AtomicU64::new(0),
             counters: Counters::default(),
         }))
     }
 
     /// A pipeline with this encoder, which must not be given more than `ceiling`, is steered from here on.
-    pub(super) fn attach(&self, encoder: &'static str, ceiling: Bitrate) {
+    pub(super) fn attach(&self, row: &EncoderRow, ceiling: Bitrate) {
+        let encoder = Encoder { element: row.element, steering: row.steering() };
         *self.0.encoder.lock().unwrap_or_else(PoisonError::into_inner) = encoder;
         self.0.bitrate_ceiling_kbps.store(ceiling.kbps(), Relaxed);
     }
@@ -77,6 +90,23 @@ impl VideoControl {
     /// promises, it is held within what that level allows.
     pub fn set_bitrate(&self, bitrate: Bitrate) {
         self.0.bitrate_kbps.store(bitrate.kbps(), Relaxed);
+    }
+
+    /// Sets how often and how large pictures are coded, from the next one on. Fewer cost nothing; another size starts with
+    /// a key frame.
+    pub fn set_rung(&self, rung: Rung) {
+        self.0.rung.store(packed(rung), Relaxed);
+    }
+
+    /// Does what rate control wants of the encoder.
+    pub fn follow(&self, targets: &Targets) {
+        self.set_bitrate(targets.bitrate);
+        self.set_rung(targets.rung);
+    }
+
+    /// How the encoder can be steered; before there is one, as if it could be in every way.
+    pub fn steering(&self) -> Steering {
+        self.now().steering
     }
 
     /// The counters now.
@@ -94,12 +124,21 @@ impl VideoControl {
     }
 
     pub(super) fn encoder(&self) -> &'static str {
+        self.now().element
+    }
+
+    fn now(&self) -> Encoder {
         *self.0.encoder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn bitrate(&self) -> Bitrate {
         let kbps = self.0.bitrate_kbps.load(Relaxed).min(self.0.bitrate_ceiling_kbps.load(Relaxed));
         Bitrate::from_kbps(kbps).expect("only the kbps of a Bitrate are ever stored")
+    }
+
+    /// `None` while nobody wants less than everything.
+    pub(super) fn rung(&self) -> Option<Rung> {
+        unpacked(self.0.rung.load(Relaxed))
     }
 
     pub(super) fn key_frame_requests(&self) -> u64 {
@@ -111,6 +150,18 @@ impl VideoControl {
     }
 }
 
+const SCALES: [Scale; 3] = [Scale::Full, Scale::ThreeQuarters, Scale::Half];
+
+fn packed(rung: Rung) -> u32 {
+    let scale = SCALES.iter().position(|scale| *scale == rung.scale).unwrap_or(0);
+    (scale as u32) << 16 | rung.framerate.per_second()
+}
+
+fn unpacked(packed: u32) -> Option<Rung> {
+    let scale = SCALES.get(packed as usize >> 16).copied().unwrap_or(Scale::Full);
+    Framerate::new(packed & 0xffff).map(|framerate| Rung { framerate, scale })
+}
+
 /// Counts one.
 pub(super) fn count(counter: &AtomicU64) {
     counter.fetch_add(1, Relaxed);
@@ -119,15 +170,48 @@ pub(super) fn count(counter: &AtomicU64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::video::encoder;
 
     fn kbps(kbps: u32) -> Bitrate {
         Bitrate::from_kbps(kbps).expect("a valid rate")
     }
 
+    fn row(element: &str) -> &'static EncoderRow {
+        encoder::row(element).expect("the table has it")
+    }
+
+    #[test]
+    fn a_rung_is_handed_over_whole() {
+        let control = VideoControl::new(kbps(800));
+        assert_eq!(control.rung(), None, "everything, until less is wanted");
+        for scale in SCALES {
+            for framerate in [1, 15, Framerate::MAX] {
+                let rung = Rung { framerate: Framerate::new(framerate).expect("a valid rate"), scale };
+                control.set_rung(rung);
+                assert_eq!(control.rung(), Some(rung));
+            }
+        }
+    }
+
+    #[test]
+    fn each_encoder_is_steered_as_it_can_be() {
+        let control = VideoControl::new(kbps(800));
+        let highest = Bitrate::from_kbps(Bitrate::MAX_KBPS).expect("a valid rate");
+        let rows = [
+            (row("x264enc"), Steering::Adaptable { step_kbps: 1, resizes: true }),
+            (row("v4l2h264enc"), Steering::Adaptable { step_kbps: 25, resizes: false }),
+            (&encoder::PASSTHROUGH, Steering::Passthrough),
+        ];
+        for (row, steering) in rows {
+            control.attach(row, highest);
+            assert_eq!(control.steering(), steering, "{}", row.element);
+        }
+    }
+
     #[test]
     fn the_bit_rate_never_exceeds_the_ceiling() {
         let control = VideoControl::new(kbps(20_000));
-        control.attach("x264enc", kbps(14_000));
+        control.attach(row("x264enc"), kbps(14_000));
         assert_eq!(control.stats().bitrate, kbps(14_000));
         control.clone().set_bitrate(kbps(800));
         assert_eq!(control.stats().bitrate, kbps(800));
@@ -138,8 +222,8 @@ mod tests {
     #[test]
     fn what_was_asked_of_one_pipeline_holds_for_the_next() {
         let control = VideoControl::new(kbps(20_000));
-        control.attach("x264enc", kbps(14_000));
-        control.attach("openh264enc", Bitrate::from_kbps(Bitrate::MAX_KBPS).expect("a valid rate"));
+        control.attach(row("x264enc"), kbps(14_000));
+        control.attach(row("openh264enc"), Bitrate::from_kbps(Bitrate::MAX_KBPS).expect("a valid rate"));
         assert_eq!((control.stats().encoder, control.stats().bitrate), ("openh264enc", kbps(20_000)));
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 
+use super::rate::Steering;
 use super::settings::{Bitrate, EncoderChoice, EncoderConfig, Framerate, Size};
 
 /// Encoders, best first: the order of the automatic choice.
@@ -30,6 +31,9 @@ pub static TABLE: &[EncoderRow] = &[
         controls: &[],
         bitrate: &[BitrateControl::Property { name: "bitrate", unit: BitrateUnit::Bps }],
         steps: None,
+        // Not run: taken for one that errs on the side of less.
+        bits_per: BitsPer::Second,
+        resizes: false,
         key_frame: KeyFrameControl::Signal("force-IDR"),
         raw_formats: &["NV12"],
         memory: Memory::Nvmm,
@@ -57,6 +61,9 @@ pub static TABLE: &[EncoderRow] = &[
         ],
         // The Pi's firmware: 25 000 … 25 000 000 bit/s in steps of 25 000.
         steps: Some(BitrateSteps { min_kbps: 25, max_kbps: 25_000, step_kbps: 25 }),
+        // Not run: taken for one that errs on the side of less.
+        bits_per: BitsPer::Second,
+        resizes: false,
         key_frame: KeyFrameControl::EventOrControl("force_key_frame"),
         raw_formats: &["NV12", "I420"],
         memory: Memory::System,
@@ -83,6 +90,9 @@ pub static TABLE: &[EncoderRow] = &[
             BitrateControl::Property { name: "bitrate", unit: BitrateUnit::Bps },
         ],
         steps: None,
+        // Not run: taken for one that errs on the side of less.
+        bits_per: BitsPer::Second,
+        resizes: false,
         key_frame: KeyFrameControl::Event,
         raw_formats: &["NV12", "I420"],
         memory: Memory::System,
@@ -117,6 +127,9 @@ pub static TABLE: &[EncoderRow] = &[
         controls: &[],
         bitrate: &[BitrateControl::Property { name: "bitrate", unit: BitrateUnit::Kbps }],
         steps: None,
+        // Measured.
+        bits_per: BitsPer::Frame,
+        resizes: true,
         key_frame: KeyFrameControl::Event,
         raw_formats: &["I420", "NV12"],
         memory: Memory::System,
@@ -145,6 +158,9 @@ pub static TABLE: &[EncoderRow] = &[
         controls: &[],
         bitrate: &[BitrateControl::Property { name: "bitrate", unit: BitrateUnit::Bps }],
         steps: None,
+        // Measured.
+        bits_per: BitsPer::Second,
+        resizes: true,
         key_frame: KeyFrameControl::Event,
         raw_formats: &["I420"],
         memory: Memory::System,
@@ -166,6 +182,8 @@ pub static PASSTHROUGH: EncoderRow = EncoderRow {
     controls: &[],
     bitrate: &[BitrateControl::None],
     steps: None,
+    bits_per: BitsPer::Second,
+    resizes: false,
     key_frame: KeyFrameControl::None,
     raw_formats: &[],
     memory: Memory::System,
@@ -191,6 +209,10 @@ pub struct EncoderRow {
     pub bitrate: &'static [BitrateControl],
     /// The bit rates it takes, where not all of them.
     pub steps: Option<BitrateSteps>,
+    /// What its bit rate means when frames are left out before it.
+    pub bits_per: BitsPer,
+    /// Whether it goes on with pictures of another size.
+    pub resizes: bool,
     /// How a key frame is forced.
     pub key_frame: KeyFrameControl,
     /// Raw formats it takes, the one that costs least first.
@@ -285,6 +307,15 @@ impl BitrateUnit {
             Self::Bps => bitrate.bps(),
         }
     }
+}
+
+/// What an encoder spends its bit rate on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitsPer {
+    /// Each frame gets its share of a second at the rate announced at start: half the frames make half the bits.
+    Frame,
+    /// Frames are weighed by their own times.
+    Second,
 }
 
 /// How an encoder is told to make its next frame a key frame.
@@ -472,6 +503,14 @@ impl EncoderRow {
         }
         setup.text = text;
         Ok(setup)
+    }
+
+    /// How rate control may steer it.
+    pub fn steering(&self) -> Steering {
+        if self.bitrate.contains(&BitrateControl::None) {
+            return Steering::Passthrough;
+        }
+        Steering::Adaptable { step_kbps: self.steps.map_or(1, |steps| steps.step_kbps), resizes: self.resizes }
     }
 
     /// The bit rate it takes that is nearest to this one from below.

@@ -14,6 +14,8 @@ pub mod pipeline;
 pub mod control;
 pub mod keeper;
 pub mod key_frames;
+pub mod pace;
+pub mod rate;
 pub mod recovery;
 
 pub mod frame;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ┌ source bin ────────────────┐  ┌ encode bin ─────────────────────────────────────────────┐
-//! │ camera's elements … pace   ├──┤ queue (1 frame, newest wins) → encoder → caps → appsink  ├─▶ AccessUnitSender
+//! │ camera's elements … pace   ├──┤ queue (1 frame, newest wins) → scale → encoder → appsink ├─▶ AccessUnitSender
 //! └────────────────────────────┘  └─────────────────────────────────────────────────────────┘
 //!   the source's own thread         thread "encode:src", up to and into the access-unit queue
 //! ```
@@ -120,13 +120,13 @@ impl Pipeline {
     ) -> Result<Pipeline, VideoError> {
         gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
         let plan = plan::plan(config)?;
-        control.attach(plan.row.element, encoder::bitrate_ceiling(plan.circumstances));
+        control.attach(plan.row, encoder::bitrate_ceiling(plan.circumstances));
         let (announce, state) = watch::channel(PipelineState::Starting);
         let progress = Progress::default();
 
         let source = source::make(&plan.source, &config.camera, drawing)?;
         let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
-        let encode = encode::make(plan.setup, plan.row, plan.source.output, exit)?;
+        let encode = encode::make(plan, config.encoder.bitrate, exit)?;
 
         let pipeline = gst::Pipeline::new();
         let whole = || -> Result<(), gst::glib::BoolError> {

@@ -285,3 +285,65 @@ pub enum EncoderChoice {
     /// This GStreamer element, an entry of the encoder table.
     Named(String),
 }
+
+/// How the picture's rate follows the link.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RateConfig {
+    start: Bitrate,
+    min: Bitrate,
+    max: Bitrate,
+    bits_per_pixel: f64,
+    slowest: Framerate,
+}
+
+impl RateConfig {
+    /// The default of [`RateConfig::bits_per_pixel`].
+    pub const BITS_PER_PIXEL: f64 = 0.02;
+    /// The default of [`RateConfig::slowest`].
+    pub const SLOWEST: Framerate = Framerate(10);
+
+    /// Rates at the start of a session, at the least and at the most; `None` unless `min` ≤ `start` ≤ `max`.
+    pub fn new(start: Bitrate, min: Bitrate, max: Bitrate) -> Option<Self> {
+        let (bits_per_pixel, slowest) = (Self::BITS_PER_PIXEL, Self::SLOWEST);
+        (min <= start && start <= max).then_some(Self { start, min, max, bits_per_pixel, slowest })
+    }
+
+    /// The same rates, with another floor for the picture: see [`RateConfig::bits_per_pixel`] and
+    /// [`RateConfig::slowest`].
+    #[must_use]
+    pub fn with_floor(self, bits_per_pixel: f64, slowest: Framerate) -> Self {
+        Self { bits_per_pixel, slowest, ..self }
+    }
+
+    /// `start` at the most, and as little as a picture can be had for.
+    pub fn up_to(start: Bitrate) -> Self {
+        let least = Bitrate::from_kbps(150).expect("150 kbit/s are within the range of Bitrate");
+        Self::new(start, least.min(start), start).expect("the least is no more than the start")
+    }
+
+    /// At the start of a session.
+    pub fn start(&self) -> Bitrate {
+        self.start
+    }
+
+    /// At the least, whatever the link.
+    pub fn min(&self) -> Bitrate {
+        self.min
+    }
+
+    /// At the most, however good the link.
+    pub fn max(&self) -> Bitrate {
+        self.max
+    }
+
+    /// Fewer bits than this for each pixel coded is mush: below it the frame rate, then the size steps down; 0 never
+    /// does. H.264 baseline needs about 0.02 … 0.05 for a camera that moves.
+    pub fn bits_per_pixel(&self) -> f64 {
+        self.bits_per_pixel
+    }
+
+    /// The frame rate never steps down below this.
+    pub fn slowest(&self) -> Framerate {
+        self.slowest
+    }
+}

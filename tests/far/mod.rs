@@ -260,6 +260,7 @@ impl Publisher {
             metrics: metrics_receiver,
             counters: Arc::default(),
             status: status_sender,
+            rate: crate::spider::rate_edge(800, |_| {}),
         };
         let reliable = Reliability::ORDERED_RELIABLE;
         let rtc = RtcConfig { ice, metric: reliable, stream: reliable };

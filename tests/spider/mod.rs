@@ -7,9 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use rtcpub::rtc::congestion::{Picture, RateEdge};
 use rtcpub::signal::settings::{ChannelId, SignalConfig, TlsConfig, Trickle};
 use rtcpub::signal::tls::certificate_sha256;
+use rtcpub::video::rate::{Steering, Targets};
+use rtcpub::video::settings::{Bitrate, Framerate, RateConfig, Size};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -31,6 +35,10 @@ pub struct Server {
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_at("127.0.0.1:0").await
+    }
+
+    pub async fn start_at(address: &str) -> Self {
         let certified = rcgen::generate_simple_self_signed(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
         let certificate = certified.cert.der().clone();
         let key = rustls::pki_types::PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
@@ -41,7 +49,7 @@ impl Server {
             .with_single_cert(vec![certificate.clone()], key)
             .unwrap();
         Self {
-            listener: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            listener: TcpListener::bind(address).await.unwrap(),
             tls: Arc::new(config).into(),
             pin: certificate_sha256(&certificate),
             ca_pem: certified.cert.pem(),
@@ -102,4 +110,17 @@ pub async fn text(socket: &mut ServerSocket) -> String {
         }
     }
     panic!("only candidates came");
+}
+
+/// Rate control of 640x480 at 30 frames a second, 150 … 4000 kbit/s; what it wants goes to `apply`.
+pub fn rate_edge(start_kbps: u32, apply: impl FnMut(&Targets) + Send + 'static) -> RateEdge {
+    let kbps = |kbps| Bitrate::from_kbps(kbps).unwrap();
+    let steered =
+        Picture { size: Size::new(640, 480).unwrap(), framerate: Framerate::new(30).unwrap(), steering: Steering::ANY };
+    RateEdge {
+        config: watch::channel(RateConfig::new(kbps(start_kbps), kbps(150), kbps(4000)).unwrap()).1,
+        picture: Box::new(move || steered),
+        apply: Box::new(apply),
+        link: watch::Sender::new(None),
+    }
 }

@@ -4,6 +4,7 @@ mod drive;
 mod hardware;
 mod ice;
 mod log;
+mod rate;
 mod rtc;
 mod server;
 mod telemetry;
@@ -18,13 +19,14 @@ use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
 use crate::status::settings::{MetricsConfig, StatusConfig};
 use crate::telemetry::settings::TelemetryConfig;
-use crate::video::settings::VideoConfig;
+use crate::video::settings::{RateConfig, VideoConfig};
 
 /// What each folder needs, as far as it could be read.
 pub(super) struct Parts {
     pub(super) log: Read<LogConfig>,
     pub(super) signal: Read<SignalConfig>,
     pub(super) video: Read<VideoConfig>,
+    pub(super) rate: Read<RateConfig>,
     pub(super) rtc: Read<RtcConfig>,
     pub(super) drive: Read<DriveConfig>,
     pub(super) telemetry: Read<TelemetryConfig>,
@@ -39,6 +41,7 @@ impl Parts {
             log: self.log?,
             signal: self.signal?,
             video: self.video?,
+            rate: self.rate?,
             rtc: self.rtc?,
             drive: self.drive?,
             telemetry: self.telemetry?,
@@ -56,11 +59,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
     let server = signal.as_ref().ok().map(|signal| &signal.server);
     let rtc = rtc::read(reader, server);
     let video = video::read(reader);
+    let start = video.as_ref().map(|video| video.encoder.bitrate).map_err(|reported| *reported);
+    let rate = rate::read(reader, start);
     let drive = drive::read(reader, channel.as_ref().ok());
     let telemetry = telemetry::read(reader);
     let metrics = telemetry::metrics(reader);
     let status = telemetry::status(reader, channel.as_ref().ok());
-    Parts { log, signal, video, rtc, drive, telemetry, metrics, status }
+    Parts { log, signal, video, rate, rtc, drive, telemetry, metrics, status }
 }
 
 /// Whether a key is one of the car's (see [`super::load_drive`]).

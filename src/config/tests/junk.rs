@@ -101,6 +101,9 @@ const FILES: &[(&str, &[&str])] = &[
     ("[[ice.servers]]\nurl = \"turn:a\"", &["ice.servers[0].url = \"turn:a\"", "needs a credential"]),
     ("silence_timeout_ms = 30000", &["server.silence_timeout_ms = 30000", "longer than server.ping_interval_ms"]),
     ("retry_max_ms = 499", &["server.retry_max_ms = 499", "not be less than server.retry_min_ms"]),
+    ("[rate]\nmin_kbps = 900", &["rate.min_kbps = 900", "not be more than encoder.bitrate_kbps, 800"]),
+    ("[rate]\nmax_kbps = 700", &["rate.max_kbps = 700", "not be less than encoder.bitrate_kbps, 800"]),
+    ("[rate]\nbits_per_pixel = -0.1", &["rate.bits_per_pixel = -0.1", "from 0 to 1"]),
     ("[drive.pca9685]\noe_line = 3", &["drive.pca9685.oe_line = 3", "needs drive.pca9685.oe_chip"]),
     ("[drive.pca9685]\nsteering_channel = 0", &["drive.pca9685.steering_channel = 0", "must not be the throttle's"]),
     (

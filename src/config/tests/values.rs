@@ -11,7 +11,7 @@ use crate::video::settings::{EncoderChoice, Source};
 
 #[test]
 fn the_defaults_are_those_of_the_reference() {
-    let Config { log, signal, video, rtc, drive, telemetry, metrics, status } = Case::of(LEAST).loaded().config;
+    let Config { log, signal, video, rate, rtc, drive, telemetry, metrics, status } = Case::of(LEAST).loaded().config;
     assert_eq!(log.filter.as_str(), "info");
     assert_eq!(signal.server.as_str(), "wss://host:8267/");
     assert_eq!(signal.channel.as_str(), "c40hipepjh65aeq6ndj0");
@@ -25,6 +25,8 @@ fn the_defaults_are_those_of_the_reference() {
     assert_eq!((video.camera.size.to_string().as_str(), video.camera.framerate.per_second()), ("640x480", 30));
     assert_eq!((video.encoder.choice, video.encoder.bitrate.kbps()), (EncoderChoice::Auto, 800));
     assert_eq!(video.encoder.key_frame_interval, Duration::from_secs(10));
+    assert_eq!([rate.min(), rate.start(), rate.max()].map(|rate| rate.kbps()), [150, 800, 800]);
+    assert_eq!((rate.bits_per_pixel(), rate.slowest().per_second()), (0.02, 10));
 
     assert_eq!((rtc.metric, rtc.stream), (Reliability::ORDERED_RELIABLE, Reliability::ORDERED_RELIABLE));
     assert_eq!(rtc.ice.policy, IcePolicy::All);

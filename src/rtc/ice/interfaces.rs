@@ -86,16 +86,26 @@ impl LocalAddresses {
         let scope = if loopback { Scope::Loopback } else { Scope::Interfaces(filter.clone()) };
         Self { scope }
     }
+
+    /// Whether they are those of this machine's own loopback.
+    pub(super) fn are_loopback(&self) -> bool {
+        matches!(self.scope, Scope::Loopback)
+    }
+
+    /// The addresses of now.
+    pub(super) fn usable(&self) -> io::Result<Vec<IpAddr>> {
+        match &self.scope {
+            Scope::Loopback => Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]),
+            Scope::Interfaces(filter) => Ok(usable(&ifaces()?, filter)),
+        }
+    }
 }
 
 impl ToSocketAddrs for LocalAddresses {
     type Iter = std::vec::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        let addresses = match &self.scope {
-            Scope::Loopback => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            Scope::Interfaces(filter) => usable(&ifaces()?, filter),
-        };
+        let addresses = self.usable()?;
         if addresses.is_empty() {
             tracing::warn!("no interface that ice.include_interfaces and ice.exclude_interfaces admit has an address");
         }

@@ -128,7 +128,7 @@ impl Session {
                     self.restart(&format!("the TURN server is lost: {reason}"), now, &mut out);
                 }
             }
-            Input::NetworkChanged => self.restart("the network changed", now, &mut out),
+            Input::NetworkChanged => self.network_changed(now, &mut out),
             Input::Shutdown => self.shutdown(&mut out),
         }
         out
@@ -324,6 +324,16 @@ impl Session {
         dialogue.offer_sent = false;
         let peer = dialogue.peer;
         out.extend([Action::Report(Report::Restarting(peer, why.to_owned())), Action::RestartIce(peer)]);
+    }
+
+    fn network_changed(&mut self, now: Instant, out: &mut Vec<Action>) {
+        self.backoff.reset();
+        if let Signalling::Waiting { .. } = self.signalling {
+            // What failed over the old network says nothing of this one.
+            self.connect(out);
+        } else {
+            self.restart("the network changed", now, out);
+        }
     }
 
     fn lost_with(&mut self, peer: PeerId, reason: String, now: Instant, out: &mut Vec<Action>) {

@@ -367,6 +367,18 @@ fn a_restart_for_a_new_network_does_not_cut_a_picture_that_still_flows() {
 }
 
 #[test]
+fn a_new_network_is_tried_at_once_however_long_the_old_one_had_failed() {
+    let mut story = publishing();
+    for _ in 0..5 {
+        story.tell(Input::SocketLost("no route".into()));
+        story.pass(secs(20));
+    }
+    story.tell(Input::SocketLost("no route".into()));
+    assert_eq!(story.tell(Input::NetworkChanged), [Action::Connect]);
+    assert_eq!(story.tell(Input::NetworkChanged), [], "it is being tried");
+}
+
+#[test]
 fn a_lost_relay_restarts_ice_at_once_for_the_peer_that_used_it() {
     let mut story = publishing();
     assert_eq!(story.tell(Input::RelayLost(TWO, "reset".into())), [], "nobody's");

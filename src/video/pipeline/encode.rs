@@ -9,19 +9,26 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
+use super::plan::Plan;
 use super::{Exit, PipelineState};
 use crate::video::camera;
 use crate::video::control::{VideoControl, count};
-use crate::video::encoder::{BitrateControl, CONTROLS, ENCODER_NAME, EncoderRow, KeyFrameControl, Memory, Setup};
+use crate::video::encoder::{
+    BitrateControl, BitsPer, CONTROLS, ENCODER_NAME, EncoderRow, KeyFrameControl, Memory, Setup,
+};
 use crate::video::error::VideoError;
 use crate::video::frame::AccessUnit;
 use crate::video::h264;
 use crate::video::key_frames::KeyFrames;
-use crate::video::settings::{Bitrate, Size};
+use crate::video::pace::Pace;
+use crate::video::rate::Scale;
+use crate::video::settings::{Bitrate, Framerate, Size};
 use crate::video::units::Offered;
 
 // The names of threads: GStreamer calls a queue's thread "NAME:src", and benches tell the encoder's time by it.
 const QUEUE: &str = "queue name=encode max-size-buffers=1 max-size-bytes=0 max-size-time=0 leaky=downstream";
+// Hands buffers through untouched while the size is the camera's. On the encoder's thread, like all behind the queue.
+const SCALE: &str = "videoscale name=scale ! capsfilter name=size ! ";
 // Nothing here waits: no clock, no preroll, no copy kept of the last buffer.
 const SINK: &str =
     "appsink name=units sync=false async=false qos=false enable-last-sample=false max-buffers=1 drop=false";
@@ -31,29 +38,32 @@ pub(super) fn specimen(element: &str) -> Option<gst::Element> {
     gst::ElementFactory::make(element).build().ok()
 }
 
-/// Makes the bin from the encoder's `setup`, ready to be linked to a source with this `output`.
-pub(super) fn make(
-    setup: Setup,
-    row: &'static EncoderRow,
-    output: camera::Output,
-    exit: Exit,
-) -> Result<gst::Bin, VideoError> {
-    let text = text(&setup, row, output, SINK);
+/// Makes the bin, ready to be linked to the plan's source. `bitrate` is what the encoder is set up for.
+pub(super) fn make(plan: Plan, bitrate: Bitrate, exit: Exit) -> Result<gst::Bin, VideoError> {
+    let text = text(&plan.setup, plan.row, plan.source.output, SINK);
     let bin = gst::parse::bin_from_description(&text, true)
         .map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
     let element = |name| bin.by_name(name).expect("the description names it");
     let encoder_entry = element(ENCODER_NAME).static_pad("sink").expect("an encoder has a sink pad");
 
-    if let Some(queue) = bin.by_name("encode") {
-        count_leaks(&queue, exit.control.clone());
+    let (queue, size) = (bin.by_name("encode"), bin.by_name("size"));
+    if let Some(queue) = &queue {
+        count_leaks(queue, exit.control.clone());
     }
-    let steering = Arc::new(Steering::new(row, setup, exit.control.clone()));
+    // Pictures that are left out must not cost the scaler's time; those that are coded already must not be left out.
+    let entry = queue.as_ref().and_then(|queue| queue.static_pad("src")).unwrap_or_else(|| encoder_entry.clone());
+    let steering = Arc::new(Steering::new(plan, bitrate, exit.control.clone()));
     let output = Output { encoder_entry: encoder_entry.downgrade(), steering: steering.clone(), exit, started: false };
-    encoder_entry.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
-        if let Some(encoder) = pad.parent_element() {
-            steering.before_frame(&encoder);
+    let (encoder, size) = (element(ENCODER_NAME).downgrade(), size.map(|size| size.downgrade()));
+    entry.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(encoder) = encoder.upgrade() else { return gst::PadProbeReturn::Ok };
+        let size = size.as_ref().and_then(|size| size.upgrade());
+        let pts = info.buffer().and_then(|buffer| buffer.pts()).map(Duration::from);
+        match steering.before_frame(pts, &encoder, size.as_ref()) {
+            Wanted::Yes => gst::PadProbeReturn::Ok,
+            // Not `Drop`: the bindings free the buffer for it, and GStreamer would free it again.
+            Wanted::No => gst::PadProbeReturn::Handled,
         }
-        gst::PadProbeReturn::Ok
     });
     output.receive_from(&element("units").downcast().expect("the description makes it an appsink"));
     Ok(bin)
@@ -62,7 +72,10 @@ pub(super) fn make(
 /// Everything behind the source.
 pub(super) fn text(setup: &Setup, row: &EncoderRow, output: camera::Output, sink: &str) -> String {
     match output {
-        camera::Output::Raw(memory) => format!("{QUEUE} ! {}{} ! {sink}", upload(memory, row), setup.text),
+        camera::Output::Raw(memory) => {
+            let scale = if row.resizes && memory == Memory::System { SCALE } else { "" };
+            format!("{QUEUE} ! {scale}{}{} ! {sink}", upload(memory, row), setup.text)
+        }
         // What is coded already must not be dropped here.
         camera::Output::H264 => format!("{} ! {sink}", setup.text),
     }
@@ -131,32 +144,68 @@ fn count_leaks(queue: &gst::Element, control: VideoControl) {
     });
 }
 
+/// Whether a frame is to be coded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Yes,
+    No,
+}
+
 /// What is done to the encoder before each frame.
 struct Steering {
     row: &'static EncoderRow,
     setup: Setup,
+    /// Whether pictures can still be left out: not those that are coded already.
+    raw: bool,
+    size: Size,
+    framerate: Framerate,
     control: VideoControl,
     applied: Mutex<Applied>,
 }
 
 struct Applied {
+    /// What the encoder was told, compensation for left-out frames included.
     bitrate: Bitrate,
+    scale: Scale,
+    pace: Pace,
     key_frames: KeyFrames,
     gave_output: bool,
 }
 
 impl Steering {
-    fn new(row: &'static EncoderRow, setup: Setup, control: VideoControl) -> Self {
-        let bitrate = row.fit(control.bitrate());
-        let applied = Applied { bitrate, key_frames: KeyFrames::default(), gave_output: false };
-        Self { row, setup, control, applied: Mutex::new(applied) }
+    fn new(plan: Plan, bitrate: Bitrate, control: VideoControl) -> Self {
+        let Plan { row, setup, source, circumstances } = plan;
+        let applied = Applied {
+            bitrate: row.fit(bitrate),
+            scale: Scale::Full,
+            pace: Pace::default(),
+            key_frames: KeyFrames::default(),
+            gave_output: false,
+        };
+        Self {
+            row,
+            setup,
+            raw: matches!(source.output, camera::Output::Raw(_)),
+            size: circumstances.size,
+            framerate: circumstances.framerate,
+            control,
+            applied: Mutex::new(applied),
+        }
     }
 
     /// Done on the encoder's thread, where setting a property cannot wait for a frame that is being encoded.
-    fn before_frame(&self, encoder: &gst::Element) {
-        count(&self.control.counters().frames_in);
-        let bitrate = self.row.fit(self.control.bitrate());
+    fn before_frame(&self, pts: Option<Duration>, encoder: &gst::Element, size: Option<&gst::Element>) -> Wanted {
+        let rung = self.control.rung().filter(|_| self.raw);
+        let framerate = rung.map_or(self.framerate, |rung| rung.framerate);
+        // Where pictures cannot be scaled, they stay as they are.
+        let scale = rung.filter(|_| size.is_some()).map_or(Scale::Full, |rung| rung.scale);
         let mut applied = self.applied();
+        if pts.is_some_and(|pts| !applied.pace.admit(pts, framerate, self.framerate)) {
+            return Wanted::No;
+        }
+        count(&self.control.counters().frames_in);
+        let bitrate = self.encoder_bitrate(framerate);
+        let rescale = std::mem::replace(&mut applied.scale, scale) != scale;
         let retune = std::mem::replace(&mut applied.bitrate, bitrate) != bitrate;
         // The first picture is a key frame anyway, and an order before it can upset an encoder.
         let force = applied.gave_output && applied.key_frames.should_force(self.control.key_frame_requests(), now());
@@ -164,9 +213,26 @@ impl Steering {
         if retune {
             self.set_bitrate(encoder, bitrate);
         }
+        if let Some(size) = size.filter(|_| rescale) {
+            // A new size makes the encoder start anew, with a key frame.
+            size.set_property("caps", size_caps(scale.of(self.size)));
+        }
         if force {
             self.force_key_frame(encoder, bitrate);
         }
+        Wanted::Yes
+    }
+
+    /// The bit rate to ask for so that the wanted one comes out while frames are left out.
+    fn encoder_bitrate(&self, framerate: Framerate) -> Bitrate {
+        let wanted = self.control.bitrate();
+        if self.row.bits_per == BitsPer::Second || framerate >= self.framerate {
+            return self.row.fit(wanted);
+        }
+        let kbps =
+            u64::from(wanted.kbps()) * u64::from(self.framerate.per_second()) / u64::from(framerate.per_second());
+        let kbps = kbps.min(u64::from(Bitrate::MAX_KBPS)) as u32;
+        self.row.fit(Bitrate::from_kbps(kbps).expect("between the wanted rate and the highest"))
     }
 
     fn came_out(&self, idr: bool) {
@@ -211,6 +277,15 @@ impl Steering {
     fn applied(&self) -> MutexGuard<'_, Applied> {
         self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Square pixels: otherwise the scaler would rather change their shape than the picture's.
+fn size_caps(size: Size) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
+        .field("width", size.width() as i32)
+        .field("height", size.height() as i32)
+        .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+        .build()
 }
 
 /// Where access units leave GStreamer.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::video::key_frames::QUIET_WINDOW;
+use crate::video::rate::{Rung, Scale};
+use crate::video::settings::Framerate;
 
 impl Running {
     /// Access units up to and with the next IDR.
@@ -118,4 +120,52 @@ async fn a_frame_that_waits_for_a_slow_encoder_gives_way_to_a_newer_one() {
     let stats = running.pipeline.control().stats();
     assert!(stats.frames_dropped >= stats.frames_in, "two of three are dropped: {stats:?}");
     assert_eq!(stats.units_dropped, 0, "and none behind the encoder: {stats:?}");
+}
+
+#[tokio::test]
+async fn fewer_pictures_get_more_bits_each_and_need_no_key_frame() {
+    let source = "videotestsrc is-live=true pattern=smpte horizontal-speed=8 ! video/x-raw,framerate=30/1";
+    for element in ["x264enc", "openh264enc"] {
+        let mut config = with_encoder(element, config(pipeline(source), 320, 240));
+        config.encoder.bitrate = kbps(400);
+        let mut running = Running::start(&config);
+        running.take(30).await;
+        let full = bytes(&running.take(30).await);
+        running.pipeline.control().set_rung(Rung { framerate: rate(15), scale: Scale::Full });
+        running.take(30).await;
+        let units = running.take(30).await;
+        let slow = bytes(&units);
+        assert!(slow * 5 > full * 6 && slow < full * 3, "{element}: {full}, then {slow} bytes for as many pictures");
+        // A busy machine leaves out more of them, never fewer.
+        let closest = units.windows(2).map(|pair| pair[1].pts - pair[0].pts).min().expect("pictures");
+        assert!(closest >= Duration::from_millis(50), "{element}: {closest:?}");
+        assert_eq!(running.pipeline.control().stats().key_frames, 1, "{element}");
+    }
+}
+
+fn bytes(units: &[AccessUnit]) -> usize {
+    units.iter().map(|unit| unit.data.len()).sum()
+}
+
+#[tokio::test]
+async fn another_size_starts_with_a_key_frame_and_can_be_decoded() {
+    for element in ["x264enc", "openh264enc"] {
+        let mut running = Running::start(&with_encoder(element, config(Source::Test, 640, 480)));
+        let mut units = running.take(5).await;
+        for (scale, width) in [(Scale::ThreeQuarters, 480), (Scale::Half, 320), (Scale::Full, 640)] {
+            running.pipeline.control().set_rung(Rung { framerate: rate(30), scale });
+            let before = units.len();
+            while !units[before..].iter().any(|unit| unit.idr) {
+                units.extend(running.take(1).await);
+            }
+            units.extend(running.take(5).await);
+            let pictures = decode::decode(&units);
+            assert_eq!(pictures.len(), units.len(), "{element}: nothing is lost");
+            assert_eq!(pictures.last().map(|picture| picture.width), Some(width), "{element}: {scale:?}");
+        }
+    }
+}
+
+fn rate(per_second: u32) -> Framerate {
+    Framerate::new(per_second).expect("a valid rate")
 }

@@ -1,0 +1,59 @@
+//! Congestion control: what the peer tells of the path becomes the rate of the encoder and the pace of the packets.
+//!
+//! ```text
+//! RTCP ─► feedback, transport_cc ─► estimator ─► meter ─► video::rate ─► encoder
+//!                                                  ▲          │
+//!                            pump, pacing ─────────┴◄─────────┘ pace
+//! ```
+//!
+//! The interceptors sit in every peer's chain and are passive until the peer has agreed to transport-wide feedback: to
+//! any other peer packets leave as they would without them.
+
+mod control;
+mod estimator;
+pub mod meter;
+mod pacer;
+mod pacing;
+pub(crate) mod reception;
+pub(crate) mod repair;
+mod status;
+mod transport_cc;
+mod windows;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use rtc::interceptor::Slot;
+use webrtc::peer_connection::Registry;
+
+use super::feedback::KeyFrameSink;
+use crate::video::settings::RateConfig;
+pub(crate) use control::run_rate_control;
+pub use control::{Picture, RateEdge};
+use estimator::Estimator;
+use meter::LinkMeter;
+use pacing::Pacing;
+pub use status::{CandidatePair, LinkStatus};
+pub(crate) use transport_cc::TRANSPORT_CC_URI;
+use transport_cc::TransportCc;
+
+/// Puts congestion control into a peer's interceptor chain.
+pub(crate) fn control(
+    registry: Registry,
+    rate: &RateConfig,
+    on_key_frame_needed: KeyFrameSink,
+    meter: Arc<LinkMeter>,
+) -> Registry {
+    #[expect(clippy::disallowed_methods, reason = "the start of this peer's packet times")]
+    let now = Instant::now();
+    let bps = |rate: crate::video::settings::Bitrate| f64::from(rate.bps());
+    let estimator = Estimator::new(bps(rate.start()), bps(rate.min()), bps(rate.max()), now);
+    registry
+        .with(Slot::CongestionControl, TransportCc::new(meter.clone(), estimator))
+        .with(Slot::Pacer, Pacing::new(meter, on_key_frame_needed, now))
+}
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

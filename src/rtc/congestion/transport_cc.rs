@@ -1,0 +1,182 @@
+//! Transport-wide congestion control (draft-holmer-rmcat-transport-wide-cc-extensions-01): numbers every packet that
+//! leaves, repairs included, and makes an estimate of what the peer tells of them.
+//!
+//! Passive until the peer has agreed to it, which is known when the stream is bound; without it nothing is numbered and
+//! there is never an estimate. The crate's own interceptors are not used: its sender leaves repairs unnumbered, its
+//! history takes packets named in a lost feedback for lost packets, and its pacer holds everything above the start rate
+//! for ever when no feedback comes.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc};
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtp;
+use rtc::sansio::Protocol;
+use rtc::shared::marshal::MarshalSize;
+use webrtc::error::Error;
+
+use super::estimator::{Estimator, PacketFate};
+use super::meter::LinkMeter;
+use crate::video::rate::Heard;
+
+/// URI of the header extension.
+pub(crate) const TRANSPORT_CC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+/// What a packet takes on the wire beyond RTP: IPv4, UDP and the tag of SRTP. Small packets fill a link sooner than their
+/// payloads tell.
+const WIRE_OVERHEAD: usize = 20 + 8 + 10;
+/// Packets remembered until the peer tells of them, a power of two: two seconds at 10 Mbit/s. An older one is forgotten.
+const HISTORY: usize = 2048;
+
+pub(super) struct TransportCc {
+    meter: Arc<LinkMeter>,
+    estimator: Estimator,
+    /// The id of the header extension for each stream that is numbered.
+    streams: HashMap<u32, u8>,
+    media: Option<u32>,
+    next: u16,
+    history: Vec<Option<Departure>>,
+    // Emptied by the crate after each packet it puts in.
+    read: VecDeque<TaggedPacket>,
+    write: VecDeque<TaggedPacket>,
+}
+
+#[derive(Clone, Copy)]
+struct Departure {
+    sequence: u16,
+    at: Instant,
+    bytes: usize,
+    told_lost: bool,
+}
+
+impl TransportCc {
+    pub(super) fn new(meter: Arc<LinkMeter>, estimator: Estimator) -> Self {
+        Self {
+            meter,
+            estimator,
+            streams: HashMap::new(),
+            media: None,
+            next: 0,
+            history: vec![None; HISTORY],
+            read: VecDeque::new(),
+            write: VecDeque::new(),
+        }
+    }
+
+    fn sent(&mut self, packet: &mut rtp::Packet, repair: bool, now: Instant) {
+        if let Some(extension) = self.streams.get(&packet.header.ssrc) {
+            let sequence = self.next;
+            let number = Bytes::copy_from_slice(&sequence.to_be_bytes());
+            if packet.header.set_extension(*extension, number).is_ok() {
+                self.next = sequence.wrapping_add(1);
+                let bytes = packet.marshal_size() + WIRE_OVERHEAD;
+                self.history[slot(sequence)] = Some(Departure { sequence, at: now, bytes, told_lost: false });
+            }
+        }
+        self.meter.sent(packet.marshal_size(), repair);
+        if self.media == Some(packet.header.ssrc) && !repair {
+            self.meter.sent_sequence(packet.header.sequence_number);
+        }
+    }
+
+    fn heard(&mut self, feedback: &TransportLayerCc, now: Instant) {
+        // The last chunk is padded: only the announced number of packets is meant.
+        let told = convert_twcc(feedback).into_iter().take(usize::from(feedback.packet_status_count));
+        let fates: Vec<_> =
+            told.filter_map(|told| self.fate(told.sequence_number, told.arrived, told.arrival)).collect();
+        if fates.is_empty() {
+            return;
+        }
+        if let Some((least, most)) = self.meter.limits() {
+            self.estimator.set_limits(least, most);
+        }
+        let all_told = self.history[slot(self.next.wrapping_sub(1))].is_none_or(|last| last.told_lost);
+        self.estimator.on_feedback(&fates, all_told, now);
+        let estimate = Heard { value: self.estimator.target(), at: now };
+        self.meter.estimated(estimate, self.estimator.queueing_delay(), self.estimator.is_standing());
+    }
+
+    /// What became of a packet, when that is news.
+    fn fate(&mut self, sequence: u16, arrived: bool, arrival: Option<Duration>) -> Option<PacketFate> {
+        let remembered = &mut self.history[slot(sequence)];
+        let departure = remembered.as_mut().filter(|departure| departure.sequence == sequence)?;
+        let known_lost = std::mem::replace(&mut departure.told_lost, !arrived);
+        let fate = PacketFate { departure: departure.at, bytes: departure.bytes, arrival: arrival.filter(|_| arrived) };
+        if arrived {
+            *remembered = None;
+        } else if known_lost {
+            return None;
+        }
+        // One that arrived at a time the receiver does not tell says nothing.
+        (arrived == fate.arrival.is_some()).then_some(fate)
+    }
+}
+
+fn slot(sequence: u16) -> usize {
+    usize::from(sequence) % HISTORY
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+        if let Packet::Rtcp(reports) = &packet.message.packet {
+            for feedback in reports.iter().filter_map(|report| report.as_any().downcast_ref::<TransportLayerCc>()) {
+                self.heard(feedback, packet.now);
+            }
+        }
+        self.read.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<Self::Rout> {
+        self.read.pop_front()
+    }
+
+    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Self::Error> {
+        let repair = packet.message.has(&Attribute::Retransmission);
+        let now = packet.now;
+        if let Packet::Rtp(rtp) = &mut packet.message.packet {
+            self.sent(rtp, repair, now);
+        }
+        self.write.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<Self::Wout> {
+        self.write.pop_front()
+    }
+}
+
+impl Interceptor for TransportCc {
+    fn bind_local_stream(&mut self, info: &StreamInfo) {
+        self.media = Some(info.ssrc);
+        let agreed = info.rtcp_feedback.iter().any(|feedback| feedback.typ.eq_ignore_ascii_case("transport-cc"));
+        let extension = info.rtp_header_extensions.iter().find(|extension| extension.uri == TRANSPORT_CC_URI);
+        let id = extension.and_then(|extension| u8::try_from(extension.id).ok()).filter(|id| agreed && *id > 0);
+        self.meter.set_transport_cc(id.is_some());
+        if let Some(id) = id {
+            let streams = [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec];
+            self.streams.extend(streams.into_iter().flatten().map(|ssrc| (ssrc, id)));
+        }
+    }
+
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
+            self.streams.remove(&ssrc);
+        }
+        self.meter.set_transport_cc(!self.streams.is_empty());
+    }
+
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! The publisher on links that make trouble: [`peers`] on loopback, whose peers tell little or do not listen, and
+//! [`networks`] in network namespaces, where the network itself is slow, lossy, or another one all of a sudden.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "the tests measure")]
+
+mod lab;
+mod networks;
+mod peers;
+#[path = "../spider/mod.rs"]
+mod spider;
