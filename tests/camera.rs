@@ -52,7 +52,7 @@ impl Kept {
         let (units_in, units) = access_unit_channel();
         let (announce, state) = watch::channel(CameraState::Starting);
         let keeper = Keeper {
-            config: VideoConfig { camera, encoder },
+            config: VideoConfig { camera, rear: None, encoder },
             overlay: OverlaySource::new(|| OverlayState::PARKED),
             units: units_in,
             control: VideoControl::new(bitrate),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{CarControl, DriveEvents};
+use super::control::{CameraChoice, CarControl, DriveEvents};
 use super::process::{self, Signals};
 use super::provoke::Provocation;
 use super::readings::Readings;
@@ -38,6 +38,7 @@ use crate::video::error::VideoError;
 use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
 use crate::video::recovery::CameraState;
+use crate::video::settings::View;
 use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
@@ -70,11 +71,12 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     process::save_memory();
     let (outlet, metrics) = Outlet::new();
     let provocation = Provocation::by_environment();
-    let car = Car::start(&config.drive, &outlet, &provocation)?;
+    let control = VideoControl::new(config.video.encoder.bitrate);
+    let cameras = CameraChoice::new(&config.video, &control);
+    let car = Car::start(&config.drive, &outlet, cameras.clone(), &provocation)?;
     process::guard(car.drive.handle());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
-    let control = VideoControl::new(config.video.encoder.bitrate);
     let (camera, camera_state) = watch::channel(CameraState::Starting);
     let readings = Arc::new(Readings {
         channel: config.signal.channel.as_str().to_owned(),
@@ -83,6 +85,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         car: car.simulated.clone(),
         picture: control.clone(),
         camera: camera_state.clone(),
+        shown: config.video.rear.as_ref().map(|_| control.views().shown()),
         outlet: outlet.clone(),
         publish: status.subscribe(),
         counters: Arc::default(),
@@ -101,6 +104,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         control: Arc::new(CarControl {
             drive: car.drive.handle(),
             bridge: car.bridge.as_ref().map(Bridge::handle),
+            cameras,
             provocation: provocation.clone(),
         }),
         metrics,
@@ -114,7 +118,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let mut spawn = Spawner { supervisor: &mut supervisor, provocation: &provocation };
     spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
     spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
-    spawn.task("camera state", tell_camera(camera_state, outlet.clone(), tasks.clone()));
+    let shown = readings.shown.clone();
+    spawn.task("camera state", tell_camera(camera_state, shown, outlet.clone(), tasks.clone()));
     let (filmed, overlay) = (config.video.clone(), car.overlay(&provocation));
     let video =
         Video::start(Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera });
@@ -185,17 +190,34 @@ async fn end_in_phases(
 }
 
 /// Tells viewers how the picture is doing, at each change.
-async fn tell_camera(mut state: watch::Receiver<CameraState>, outlet: Outlet, shutdown: CancellationToken) {
+async fn tell_camera(
+    mut state: watch::Receiver<CameraState>,
+    mut shown: Option<watch::Receiver<View>>,
+    outlet: Outlet,
+    shutdown: CancellationToken,
+) {
     loop {
         let message = report::video_state(&state.borrow_and_update());
         outlet.send(message);
+        if let Some(shown) = &mut shown {
+            outlet.send(report::camera_shown(*shown.borrow_and_update()));
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
+            () = changed(&mut shown) => {}
             changed = state.changed() => if changed.is_err() {
                 // The picture has ended, and with it everything.
                 return shutdown.cancelled().await;
             },
         }
+    }
+}
+
+/// Another camera is shown; never, where there is one.
+async fn changed(shown: &mut Option<watch::Receiver<View>>) {
+    let Some(shown) = shown else { return std::future::pending().await };
+    if shown.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -237,13 +259,19 @@ struct Car {
 }
 
 impl Car {
-    fn start(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Self> {
-        let bridge = start_bridge(config, outlet, provocation)?;
+    fn start(
+        config: &DriveConfig,
+        outlet: &Outlet,
+        cameras: Option<CameraChoice>,
+        provocation: &Provocation,
+    ) -> Result<Self> {
+        let bridge = start_bridge(config, outlet, cameras.clone(), provocation)?;
         let (actuator, simulated) = actuator(config, bridge.as_ref())?;
         let ended = CancellationToken::new();
         let mut events = DriveEvents {
             outlet: outlet.clone(),
             bridge: bridge.as_ref().map(Bridge::handle),
+            cameras,
             ended: ended.clone(),
             provocation: provocation.clone(),
         };
@@ -270,7 +298,12 @@ impl Car {
     }
 }
 
-fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Option<Bridge>> {
+fn start_bridge(
+    config: &DriveConfig,
+    outlet: &Outlet,
+    cameras: Option<CameraChoice>,
+    provocation: &Provocation,
+) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
     let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
     let (outlet, provocation) = (outlet.clone(), provocation.clone());
@@ -278,6 +311,7 @@ fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation
         provocation.at("bridge");
         match request {
             BridgeRequest::Metric(message) => outlet.send(message),
+            BridgeRequest::SelectCamera { rear } => cameras.iter().for_each(|cameras| cameras.select(rear)),
         }
     };
     let bridge = Bridge::start(bridge, neutral, on_request)

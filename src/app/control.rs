@@ -7,18 +7,55 @@ use tokio_util::sync::CancellationToken;
 use super::provoke::Provocation;
 use crate::drive::DriveHandle;
 use crate::drive::bridge::BridgeHandle;
-use crate::drive::event::DriveEvent;
+use crate::drive::event::{Direction, DriveEvent};
 use crate::drive::link::{LinkEvent, PeerId as DrivePeer};
 use crate::rtc::channels::{ControlSink, LinkState};
 use crate::rtc::session::PeerId;
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::report;
+use crate::video::control::VideoControl;
+use crate::video::settings::{VideoConfig, View};
+use crate::video::views::{self, Views};
 
 /// Control from the live peer to the drive thread and to the owner's programs.
 pub(super) struct CarControl {
     pub(super) drive: DriveHandle,
     pub(super) bridge: Option<BridgeHandle>,
+    pub(super) cameras: Option<CameraChoice>,
     pub(super) provocation: Provocation,
+}
+
+/// Which of two cameras is shown; there is none of these where there is one camera.
+#[derive(Clone)]
+pub(super) struct CameraChoice {
+    views: Views,
+    on_reverse: bool,
+}
+
+impl CameraChoice {
+    pub(super) fn new(config: &VideoConfig, control: &VideoControl) -> Option<Self> {
+        let rear = config.rear.as_ref()?;
+        Some(Self { views: control.views().clone(), on_reverse: rear.on_reverse })
+    }
+
+    /// As a viewer asks for it.
+    fn select_by(&self, message: &[u8]) -> Option<View> {
+        let view = views::selection_in(message)?;
+        self.views.select(view);
+        Some(view)
+    }
+
+    /// As a program asks for it.
+    pub(super) fn select(&self, rear: bool) {
+        self.views.select(if rear { View::Rear } else { View::Front });
+    }
+
+    /// As the original car did it.
+    fn follow(&self, direction: Direction) {
+        if self.on_reverse {
+            self.select(direction == Direction::Back);
+        }
+    }
 }
 
 impl ControlSink for CarControl {
@@ -26,9 +63,11 @@ impl ControlSink for CarControl {
         self.provocation.heard(message);
         self.provocation.at("stream");
         let topic = self.drive.message(message, arrived);
+        let selection = topic.as_ref().filter(|topic| topic.as_str() == views::TOPIC);
+        let selection = selection.and(self.cameras.as_ref()).and_then(|cameras| cameras.select_by(message));
         match &self.bridge {
             Some(bridge) => bridge.stream(message),
-            None if topic.is_some() => self.drive.unclaimed(),
+            None if topic.is_some() && selection.is_none() => self.drive.unclaimed(),
             None => {}
         }
     }
@@ -47,6 +86,7 @@ impl ControlSink for CarControl {
 pub(super) struct DriveEvents {
     pub(super) outlet: Outlet,
     pub(super) bridge: Option<BridgeHandle>,
+    pub(super) cameras: Option<CameraChoice>,
     /// Given when the thread has ended, for whatever reason.
     pub(super) ended: CancellationToken,
     pub(super) provocation: Provocation,
@@ -56,6 +96,9 @@ impl DriveEvents {
     pub(super) fn take(&mut self, event: &DriveEvent) {
         if let DriveEvent::MaxSpeed(_) = event {
             self.provocation.at("drive");
+        }
+        if let (DriveEvent::Direction(direction), Some(cameras)) = (event, &self.cameras) {
+            cameras.follow(*direction);
         }
         if let (DriveEvent::State(state), Some(bridge)) = (event, &self.bridge) {
             bridge.gate(*state);

@@ -20,6 +20,7 @@ use crate::telemetry::settings::{TelemetryConfig, Topic};
 use crate::telemetry::snapshot::{FrameRates, LinkReading, Snapshot};
 use crate::video::control::{VideoControl, VideoStats};
 use crate::video::recovery::CameraState;
+use crate::video::settings::View;
 
 /// How often what moves is looked at.
 const MOTION_PERIOD: Duration = Duration::from_millis(100);
@@ -32,6 +33,8 @@ pub(super) struct Readings {
     pub(super) car: Option<SimulatedCar>,
     pub(super) picture: VideoControl,
     pub(super) camera: watch::Receiver<CameraState>,
+    /// Where there are two cameras.
+    pub(super) shown: Option<watch::Receiver<View>>,
     pub(super) outlet: Outlet,
     pub(super) publish: watch::Receiver<PublishStatus>,
     pub(super) counters: Arc<PublishCounters>,
@@ -94,6 +97,7 @@ impl Readings {
             report::metric("speed", "maxSpeed", drive.max_speed.ticks()),
             report::video_state(&self.camera.borrow()),
         ];
+        messages.extend(self.shown.as_ref().map(|shown| report::camera_shown(*shown.borrow())));
         for topic in &settings.topics {
             messages.extend(match topic {
                 Topic::Drive => self.car.as_ref().map(|car| report::simulated(&car.state())).unwrap_or_default(),

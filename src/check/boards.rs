@@ -82,6 +82,7 @@ mod tests {
         let size = Size::new(640, 480).expect("a valid size");
         VideoConfig {
             camera: CameraConfig::new(source, size, Framerate::new(30).expect("a valid rate")),
+            rear: None,
             encoder: EncoderConfig {
                 choice: encoder,
                 bitrate: Bitrate::from_kbps(800).expect("a valid rate"),

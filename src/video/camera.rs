@@ -43,6 +43,8 @@ pub struct Surroundings<'a> {
     pub memory: Memory,
     /// The device node and mode that were chosen, for a camera that V4L2 knows.
     pub device: Option<(&'a Path, Taken)>,
+    /// Whether pictures must have the settings' size whatever the camera gives: another camera's follow them.
+    pub fit: bool,
     /// Whether an element is installed.
     pub has: &'a dyn Fn(&str) -> bool,
 }
@@ -94,7 +96,7 @@ fn v4l2(
         source.push_str(&format!(" extra-controls=\"controls,{}\"", controls.join(",")));
     }
     let shape = format!("{},framerate={}/{}", sides(mode.size), mode.rate.frames, mode.rate.seconds);
-    let adapter = || adapter(camera, around, None);
+    let adapter = || adapter(camera, around, around.fit.then_some(camera.size));
     match mode.format {
         Format::Raw(format) => {
             (format!("{source} ! video/x-raw,format={format},{shape} ! {}", adapter()), Output::Raw(Memory::System))

@@ -1,10 +1,11 @@
 //! The handle through which others steer a running pipeline and read its counters. Nothing here waits: requests are left in
 //! atomics, and the encoder's own thread picks them up before its next frame.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::Bitrate;
+use super::views::Views;
 
 /// Steers a pipeline, and every one that takes its place. Clones steer the same one; while none runs, what was asked last
 /// waits for the next.
@@ -17,6 +18,8 @@ struct Shared {
     bitrate_ceiling_kbps: AtomicU32,
     bitrate_kbps: AtomicU32,
     key_frame_requests: AtomicU64,
+    urgent: AtomicBool,
+    views: Views,
     counters: Counters,
 }
 
@@ -57,6 +60,8 @@ impl VideoControl {
             bitrate_ceiling_kbps: AtomicU32::new(Bitrate::MAX_KBPS),
             bitrate_kbps: AtomicU32::new(bitrate.kbps()),
             key_frame_requests: AtomicU64::new(0),
+            urgent: AtomicBool::new(false),
+            views: Views::default(),
             counters: Counters::default(),
         }))
     }
@@ -71,6 +76,22 @@ impl VideoControl {
     /// [`QUIET_WINDOW`](super::key_frames::QUIET_WINDOW); then the first after it. Never lost, however often it is asked.
     pub fn request_idr(&self) {
         self.0.key_frame_requests.fetch_add(1, Relaxed);
+    }
+
+    /// As [`VideoControl::request_idr`], whenever the last was forced: the next frame has nothing to do with those before.
+    pub(super) fn request_idr_at_once(&self) {
+        self.0.urgent.store(true, Relaxed);
+        self.request_idr();
+    }
+
+    /// Whether the request is to be answered at once; told once.
+    pub(super) fn take_urgency(&self) -> bool {
+        self.0.urgent.load(Relaxed) && self.0.urgent.swap(false, Relaxed)
+    }
+
+    /// Which of two cameras is to be shown.
+    pub fn views(&self) -> &Views {
+        &self.0.views
     }
 
     /// Sets the bit rate from the next frame on; the newest value wins. Where the picture fits the level that our SDP

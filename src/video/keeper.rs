@@ -12,8 +12,12 @@ use super::error::VideoError;
 use super::overlay::OverlaySource;
 use super::pipeline::{Pipeline, PipelineState, STOP_DEADLINE};
 use super::recovery::{CameraState, LossCause, Recovery, Verdict};
-use super::settings::VideoConfig;
+use super::settings::{VideoConfig, View};
 use super::units::AccessUnitSender;
+
+mod attend;
+
+use attend::attend;
 
 /// How long a driver may take to open its device.
 pub const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -41,6 +45,7 @@ impl Keeper {
     pub async fn keep(self, shutdown: CancellationToken) -> Result<(), VideoError> {
         let mut watched = Watched { recovery: Recovery::new(self.config.camera.stall), placeholder: None, told: None };
         let kept = loop {
+            let selected = self.control.views().selected();
             let Some(error) = self.run_once(&mut watched, &shutdown).await else { break Ok(()) };
             let Verdict::RetryAt(at) = watched.recovery.lost(&error, now()) else { break Err(error) };
             self.tell_lost(&error, &mut watched);
@@ -48,10 +53,20 @@ impl Keeper {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 () = tokio::time::sleep_until(at.into()) => {}
+                // The other camera may be well.
+                () = self.reselected(&selected) => {}
             }
         };
         stop(watched.placeholder.take()).await;
         kept
+    }
+
+    /// Another of two cameras than this is selected.
+    async fn reselected(&self, selected: &View) {
+        let mut selection = self.control.views().selection();
+        if self.config.rear.is_none() || selection.wait_for(|view| view != selected).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// One pipeline from its start to its loss; `None` when it was asked to end.
@@ -89,6 +104,8 @@ impl Keeper {
         shutdown: &CancellationToken,
     ) -> Option<VideoError> {
         let mut state = pipeline.state();
+        let attended = attend(pipeline.cameras(), &self.config, self.control.views());
+        tokio::pin!(attended);
         loop {
             let seen = state.borrow_and_update().clone();
             match seen {
@@ -108,6 +125,7 @@ impl Keeper {
                 () = shutdown.cancelled() => return None,
                 changed = state.changed() => changed.expect("the pipeline is held here"),
                 () = tokio::time::sleep_until(deadline.into()) => {}
+                lost = &mut attended => return Some(lost),
             }
         }
     }

@@ -19,5 +19,6 @@ pub mod recovery;
 pub mod frame;
 pub mod h264;
 pub mod units;
+pub mod views;
 
 pub mod error;

@@ -19,6 +19,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::watch;
 
+use super::camera::Output;
 use super::control::VideoControl;
 use super::encoder;
 use super::error::VideoError;
@@ -27,6 +28,7 @@ use super::settings::{Framerate, Source, VideoConfig};
 use super::units::AccessUnitSender;
 
 mod bus;
+mod cameras;
 mod encode;
 pub mod inspect;
 mod plan;
@@ -38,12 +40,17 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(1);
 /// Frames a second of the placeholder: a seconds counter needs no more.
 const PLACEHOLDER_RATE: Framerate = Framerate::new(5).expect("5 is within the range of Framerate");
 
+use bus::Origin;
+pub(super) use cameras::Cameras;
+
 /// A running pipeline. However it is let go, it is taken to NULL first: camera daemons (argus) wedge otherwise. Dropping
 /// it blocks as [`Pipeline::stop`] does.
 #[derive(Debug)]
 pub struct Pipeline {
     // None once stopped.
     running: Option<gst::Pipeline>,
+    // Where there are two.
+    cameras: Option<Arc<Cameras>>,
     control: VideoControl,
     state: watch::Receiver<PipelineState>,
     progress: Progress,
@@ -107,7 +114,7 @@ impl Pipeline {
         control: VideoControl,
     ) -> Result<Pipeline, VideoError> {
         let mut config = config.clone();
-        config.camera.source = Source::Test;
+        (config.camera.source, config.rear) = (Source::Test, None);
         config.camera.framerate = config.camera.framerate.min(PLACEHOLDER_RATE);
         Self::launch(&config, Drawing::CameraLost { since: lost_at }, units, control)
     }
@@ -119,6 +126,9 @@ impl Pipeline {
         control: VideoControl,
     ) -> Result<Pipeline, VideoError> {
         gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
+        if let (Some(_), Drawing::Test(overlay)) = (&config.rear, &drawing) {
+            return Self::launch_two(config, overlay.clone(), units, control);
+        }
         let plan = plan::plan(config)?;
         control.attach(plan.row.element, encoder::bitrate_ceiling(plan.circumstances));
         let (announce, state) = watch::channel(PipelineState::Starting);
@@ -136,11 +146,50 @@ impl Pipeline {
         whole().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
         // One clock for all pipelines of the process: their presentation times go on from each other.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        bus::announce(&pipeline, &source, config.camera.key(), announce);
+        let (source, key) = (source.downgrade(), config.camera.key());
+        let origin =
+            move |element: &gst::Object| match source.upgrade().filter(|source| element.has_as_ancestor(source)) {
+                Some(_) => Origin::Source(key),
+                None => Origin::Elsewhere,
+            };
+        bus::announce(&pipeline, origin, |_, _| {}, announce);
         // From here on Drop takes the pipeline to NULL, whatever happens.
-        let started = Pipeline { running: Some(pipeline), control, state, progress };
+        let started = Pipeline { running: Some(pipeline), cameras: None, control, state, progress };
         started.play()?;
         Ok(started)
+    }
+
+    /// With the selected camera alone: the other is opened, if it is to be, by whoever keeps the pipeline.
+    fn launch_two(
+        config: &VideoConfig,
+        overlay: OverlaySource,
+        units: AccessUnitSender,
+        control: VideoControl,
+    ) -> Result<Pipeline, VideoError> {
+        let (row, setup, circumstances) = plan::shared_encoder(config)?;
+        control.attach(row.element, encoder::bitrate_ceiling(circumstances));
+        let (announce, state) = watch::channel(PipelineState::Starting);
+        let progress = Progress::default();
+        let fault = |error: gst::glib::BoolError| VideoError::GStreamer { problem: error.to_string() };
+
+        let views = control.views().clone();
+        let cameras = Cameras::new(config, row, overlay, views, announce.clone())?;
+        let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
+        let encode = encode::make(setup, row, Output::Raw(row.memory), exit)?;
+        cameras::guard(&encode, control.clone());
+
+        let pipeline = gst::Pipeline::new();
+        pipeline.add_many([cameras.bin(), &encode]).and_then(|()| cameras.bin().link(&encode)).map_err(fault)?;
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        bus::announce(&pipeline, cameras.origin(), cameras.unwanted(), announce);
+        let started = Pipeline { running: Some(pipeline), cameras: Some(Arc::new(cameras)), control, state, progress };
+        started.play()?;
+        Ok(started)
+    }
+
+    /// Opens and closes its cameras, where it has two.
+    pub(super) fn cameras(&self) -> Option<Arc<Cameras>> {
+        self.cameras.clone()
     }
 
     /// A handle that steers this pipeline and reads its counters.
@@ -237,4 +286,4 @@ impl Drop for Pipeline {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -21,6 +21,8 @@ use crate::video::settings::{Bitrate, Size};
 use crate::video::units::Offered;
 
 // The names of threads: GStreamer calls a queue's thread "NAME:src", and benches tell the encoder's time by it.
+/// GStreamer name of the queue before the encoder.
+pub(super) const QUEUE_NAME: &str = "encode";
 const QUEUE: &str = "queue name=encode max-size-buffers=1 max-size-bytes=0 max-size-time=0 leaky=downstream";
 // Nothing here waits: no clock, no preroll, no copy kept of the last buffer.
 const SINK: &str =
@@ -44,7 +46,7 @@ pub(super) fn make(
     let element = |name| bin.by_name(name).expect("the description names it");
     let encoder_entry = element(ENCODER_NAME).static_pad("sink").expect("an encoder has a sink pad");
 
-    if let Some(queue) = bin.by_name("encode") {
+    if let Some(queue) = bin.by_name(QUEUE_NAME) {
         count_leaks(&queue, exit.control.clone());
     }
     let steering = Arc::new(Steering::new(row, setup, exit.control.clone()));
@@ -69,7 +71,7 @@ pub(super) fn text(setup: &Setup, row: &EncoderRow, output: camera::Output, sink
 }
 
 /// What brings pictures to where the encoder takes them.
-fn upload(from: Memory, row: &EncoderRow) -> &'static str {
+pub(super) fn upload(from: Memory, row: &EncoderRow) -> &'static str {
     match (from, row.memory) {
         (Memory::System, Memory::Nvmm) => "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! ",
         (Memory::System | Memory::Nvmm, _) => "",
@@ -158,6 +160,9 @@ impl Steering {
         let bitrate = self.row.fit(self.control.bitrate());
         let mut applied = self.applied();
         let retune = std::mem::replace(&mut applied.bitrate, bitrate) != bitrate;
+        if applied.gave_output && self.control.take_urgency() {
+            applied.key_frames.end_quiet_window();
+        }
         // The first picture is a key frame anyway, and an order before it can upset an encoder.
         let force = applied.gave_output && applied.key_frames.should_force(self.control.key_frame_requests(), now());
         drop(applied);

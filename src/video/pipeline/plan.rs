@@ -33,14 +33,7 @@ pub(super) fn plan(config: &VideoConfig) -> Result<Plan, VideoError> {
             );
             &PASSTHROUGH
         }
-        _ => encoder::choose(
-            &config.encoder.choice,
-            |element| encode::specimen(element).is_some(),
-            |row| {
-                setup(row, &config.encoder, circumstances)
-                    .is_ok_and(|setup| encode::works(row, &setup, circumstances.size))
-            },
-        )?,
+        _ => encoder(&config.encoder, circumstances)?,
     };
     let source = camera::describe(
         &config.camera,
@@ -48,11 +41,41 @@ pub(super) fn plan(config: &VideoConfig) -> Result<Plan, VideoError> {
             raw_formats: row.raw_formats,
             memory: row.memory,
             device: device.as_ref().map(|(path, mode)| (path.as_path(), *mode)),
+            fit: false,
             has: &is_installed,
         },
     )?;
 
     Ok(Plan { row, setup: setup(row, &config.encoder, circumstances)?, source, circumstances })
+}
+
+/// The encoder behind two cameras, whatever they turn out to give: both are brought to what is configured.
+pub(super) fn shared_encoder(config: &VideoConfig) -> Result<(&'static EncoderRow, Setup, Circumstances), VideoError> {
+    let circumstances = circumstances(&config.camera, None);
+    let row = encoder(&config.encoder, circumstances)?;
+    Ok((row, setup(row, &config.encoder, circumstances)?, circumstances))
+}
+
+/// A camera that shares the encoder of `row` with another.
+pub(super) fn sharing_source(camera: &CameraConfig, row: &EncoderRow) -> Result<SourceDescription, VideoError> {
+    let device = device(camera)?;
+    camera::describe(
+        camera,
+        &Surroundings {
+            // One form for both, so that the encoder goes on when they change places.
+            raw_formats: &row.raw_formats[..1],
+            memory: row.memory,
+            device: device.as_ref().map(|(path, mode)| (path.as_path(), *mode)),
+            fit: true,
+            has: &is_installed,
+        },
+    )
+}
+
+fn encoder(config: &EncoderConfig, circumstances: Circumstances) -> Result<&'static EncoderRow, VideoError> {
+    let works =
+        |row| setup(row, config, circumstances).is_ok_and(|setup| encode::works(row, &setup, circumstances.size));
+    Ok(encoder::choose(&config.choice, |element| encode::specimen(element).is_some(), works)?)
 }
 
 pub(super) fn setup(
