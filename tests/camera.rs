@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::daemon::{CHANNEL, ChannelFile, Daemon, Hub};
 use common::lab;
+use common::running;
 use common::viewer::{Setup, Viewer};
 use rtcpub::video::control::VideoControl;
 use rtcpub::video::error::VideoError;
@@ -247,4 +248,35 @@ fn a_viewer_keeps_its_one_session_while_the_camera_is_unplugged_five_times() {
         let sessions = daemon.process.log().iter().filter(|line| line.text.contains("publishing channel")).count();
         assert_eq!(sessions, 1, "no new session");
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_pictures_time_goes_is_told_when_a_viewer_asks_and_not_before() {
+    let hub = common::TestHub::start().await;
+    let file = format!("{}{}", running::server(&hub), running::SMALL);
+    let daemon = running::Daemon::start(&file, &[]);
+    let mut viewer = Viewer::join_at(hub.plain, running::CHANNEL, Setup::default()).await;
+    viewer.metric_with(r#"{"video":{"key":"fps_out""#).await;
+    viewer.metric_with(r#"{"video":{"key":"fps_out""#).await;
+    viewer.drive(r#"{"trace":{"key":"latency","value":1}}"#).await;
+    for stage in ["capture", "encode", "packetise", "send", "whole"] {
+        let told = viewer.metric_with(&format!(r#"{{"latency":{{"key":"{stage}""#)).await;
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let quantile = |name: &str| told["latency"]["value"][name].as_f64().expect("a number");
+        let (p50, p95, max) = (quantile("p50_ms"), quantile("p95_ms"), quantile("max_ms"));
+        assert!(0.0 <= p50 && p50 <= p95 && p95 <= max && max < 1000.0, "{told}");
+    }
+    viewer.drive(r#"{"trace":{"key":"latency","value":0}}"#).await;
+    let (code, lines) = daemon.stop().await;
+    assert_eq!(code, Some(0));
+    assert!(!lines.iter().any(|line| line.contains("latency p50")), "only the flag writes it to the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_pictures_time_goes_is_logged_when_the_flag_says_so() {
+    let hub = common::TestHub::start().await;
+    let file = format!("{}{}", running::server(&hub), running::SMALL);
+    let daemon = running::Daemon::start(&file, &["--trace-latency"]);
+    daemon.logs("latency p50/p95/max: capture", 0).await;
+    assert_eq!(daemon.stop().await.0, Some(0));
 }

@@ -27,6 +27,7 @@ use crate::drive::{Drive, DriveError, pca9685};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
+use crate::rtc::pump::PublishCounters;
 use crate::signal::settings::TlsConfig;
 use crate::supervise::{Ended, Supervisor};
 use crate::systemd::Notifier;
@@ -55,6 +56,8 @@ pub(super) struct Surroundings {
     pub(super) signals: Signals,
     /// Where the configuration is read again from; none for the demo, which has no file.
     pub(super) source: Option<Source>,
+    /// Whether the log tells where a picture's time goes.
+    pub(super) trace_latency: bool,
 }
 
 /// Publishes one channel until it is told to stop.
@@ -62,7 +65,7 @@ pub(super) struct Surroundings {
 /// # Errors
 /// What kept it from starting, or ended it unasked.
 pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Result<()> {
-    let Surroundings { log, signals, source } = surroundings;
+    let Surroundings { log, signals, source, trace_latency } = surroundings;
     answers::protect(&log, &config);
     let service_manager = Arc::new(Notifier::from_env());
     if config.signal.tls == TlsConfig::Insecure {
@@ -72,6 +75,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let (outlet, metrics) = Outlet::new();
     let provocation = Provocation::by_environment();
     let control = VideoControl::new(config.video.encoder.bitrate);
+    control.trace().set(trace_latency);
     let cameras = CameraChoice::new(&config.video, &control);
     let car = Car::start(&config.drive, &outlet, cameras.clone(), &provocation)?;
     process::guard(car.drive.handle());
@@ -88,7 +92,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         shown: config.video.rear.as_ref().map(|_| control.views().shown()),
         outlet: outlet.clone(),
         publish: status.subscribe(),
-        counters: Arc::default(),
+        counters: Arc::new(PublishCounters { trace: control.trace().clone(), ..PublishCounters::default() }),
+        trace_latency,
         host: Mutex::new(HostProbe::new()),
         frame_rates: Mutex::default(),
     });
@@ -105,6 +110,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
             drive: car.drive.handle(),
             bridge: car.bridge.as_ref().map(Bridge::handle),
             cameras,
+            trace: control.trace().clone(),
             provocation: provocation.clone(),
         }),
         metrics,

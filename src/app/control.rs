@@ -15,6 +15,7 @@ use crate::telemetry::outlet::Outlet;
 use crate::telemetry::report;
 use crate::video::control::VideoControl;
 use crate::video::settings::{VideoConfig, View};
+use crate::video::trace::{self, LatencyTrace};
 use crate::video::views::{self, Views};
 
 /// Control from the live peer to the drive thread and to the owner's programs.
@@ -22,6 +23,7 @@ pub(super) struct CarControl {
     pub(super) drive: DriveHandle,
     pub(super) bridge: Option<BridgeHandle>,
     pub(super) cameras: Option<CameraChoice>,
+    pub(super) trace: LatencyTrace,
     pub(super) provocation: Provocation,
 }
 
@@ -65,9 +67,11 @@ impl ControlSink for CarControl {
         let topic = self.drive.message(message, arrived);
         let selection = topic.as_ref().filter(|topic| topic.as_str() == views::TOPIC);
         let selection = selection.and(self.cameras.as_ref()).and_then(|cameras| cameras.select_by(message));
+        let trace = topic.as_ref().filter(|topic| topic.as_str() == trace::TOPIC);
+        let trace = trace.and_then(|_| trace::request_in(message)).map(|on| self.trace.set(on));
         match &self.bridge {
             Some(bridge) => bridge.stream(message),
-            None if topic.is_some() && selection.is_none() => self.drive.unclaimed(),
+            None if topic.is_some() && selection.is_none() && trace.is_none() => self.drive.unclaimed(),
             None => {}
         }
     }

@@ -38,6 +38,8 @@ pub(super) struct Readings {
     pub(super) outlet: Outlet,
     pub(super) publish: watch::Receiver<PublishStatus>,
     pub(super) counters: Arc<PublishCounters>,
+    /// Whether the log tells where a picture's time goes.
+    pub(super) trace_latency: bool,
     pub(super) host: Mutex<HostProbe>,
     /// Over the last period.
     pub(super) frame_rates: Mutex<FrameRates>,
@@ -97,6 +99,12 @@ impl Readings {
             report::metric("speed", "maxSpeed", drive.max_speed.ticks()),
             report::video_state(&self.camera.borrow()),
         ];
+        if let Some(report) = self.picture.trace().report() {
+            if self.trace_latency {
+                tracing::info!("latency p50/p95/max: {report}");
+            }
+            messages.extend(report::latency(&report));
+        }
         messages.extend(self.shown.as_ref().map(|shown| report::camera_shown(*shown.borrow())));
         for topic in &settings.topics {
             messages.extend(match topic {

@@ -12,6 +12,7 @@ use super::feedback::KeyFrameSink;
 use super::mailbox::Mailbox;
 use super::session::{PeerId, PeerState};
 use super::track::{TrackWriter, VideoTrack};
+use crate::video::trace::LatencyTrace;
 use crate::video::units::AccessUnitReceiver;
 
 /// The live peer's ends of the two flows; `None` while nobody is connected.
@@ -36,6 +37,8 @@ pub struct PublishCounters {
     pub access_units: AtomicU64,
     /// Telemetry messages dropped because the channel was full.
     pub metrics_dropped: AtomicU64,
+    /// Where a picture's time goes.
+    pub trace: LatencyTrace,
 }
 
 /// Writes access units to the live peer's track until the pipeline's end of the edge is gone.
@@ -74,7 +77,7 @@ pub(crate) async fn pump_media(
                 if awaiting_idr && !unit.idr {
                     continue;
                 }
-                match writer.write(&unit).await {
+                match writer.write(&unit, &counters.trace).await {
                     Ok(packets) => {
                         awaiting_idr = false;
                         counters.packets.fetch_add(packets as u64, Ordering::Relaxed);

@@ -18,7 +18,7 @@ use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
 use crate::video::recovery::CameraState;
 use crate::video::settings::View;
-use crate::video::views;
+use crate::video::{trace, views};
 
 /// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
 pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
@@ -84,6 +84,12 @@ pub fn video(now: &VideoStats, rates: FrameRates) -> Vec<String> {
 /// Which of two cameras is shown: 0 is the front one.
 pub fn camera_shown(view: View) -> String {
     metric(views::TOPIC, "shown", view.number())
+}
+
+/// How long pictures took, a message a stage: `capture` (to the encoder), `encode`, `packetise`, `send`, and the `whole` way;
+/// each with `p50_ms`, `p95_ms` and `max_ms` since the last.
+pub fn latency(report: &trace::Report) -> Vec<String> {
+    trace::STAGES.iter().zip(&report.0).map(|(stage, quantiles)| metric("latency", stage, quantiles)).collect()
 }
 
 /// How the picture is doing: `starting`, `playing` or `lost`, then with its cause.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::Bitrate;
+use super::trace::LatencyTrace;
 use super::views::Views;
 
 /// Steers a pipeline, and every one that takes its place. Clones steer the same one; while none runs, what was asked last
@@ -20,6 +21,7 @@ struct Shared {
     key_frame_requests: AtomicU64,
     urgent: AtomicBool,
     views: Views,
+    trace: LatencyTrace,
     counters: Counters,
 }
 
@@ -62,6 +64,7 @@ impl VideoControl {
             key_frame_requests: AtomicU64::new(0),
             urgent: AtomicBool::new(false),
             views: Views::default(),
+            trace: LatencyTrace::default(),
             counters: Counters::default(),
         }))
     }
@@ -92,6 +95,11 @@ impl VideoControl {
     /// Which of two cameras is to be shown.
     pub fn views(&self) -> &Views {
         &self.0.views
+    }
+
+    /// Where a picture's time goes.
+    pub fn trace(&self) -> &LatencyTrace {
+        &self.0.trace
     }
 
     /// Sets the bit rate from the next frame on; the newest value wins. Where the picture fits the level that our SDP

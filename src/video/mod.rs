@@ -18,6 +18,7 @@ pub mod recovery;
 
 pub mod frame;
 pub mod h264;
+pub mod trace;
 pub mod units;
 pub mod views;
 

@@ -51,14 +51,27 @@ pub(super) fn make(
     }
     let steering = Arc::new(Steering::new(row, setup, exit.control.clone()));
     let output = Output { encoder_entry: encoder_entry.downgrade(), steering: steering.clone(), exit, started: false };
-    encoder_entry.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+    encoder_entry.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         if let Some(encoder) = pad.parent_element() {
+            if steering.control.trace().is_on() {
+                follow(&steering.control, pad, &encoder, info);
+            }
             steering.before_frame(&encoder);
         }
         gst::PadProbeReturn::Ok
     });
     output.receive_from(&element("units").downcast().expect("the description makes it an appsink"));
     Ok(bin)
+}
+
+/// Notes when the picture was captured and that it is here now.
+fn follow(control: &VideoControl, entry: &gst::Pad, encoder: &gst::Element, info: &gst::PadProbeInfo<'_>) {
+    let segment = entry.sticky_event::<gst::event::Segment>(0);
+    let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
+    let captured = segment.zip(info.buffer()).and_then(|(segment, buffer)| segment.to_running_time(buffer.pts()));
+    if let (Some(captured), Some(now)) = (captured, encoder.current_running_time()) {
+        control.trace().entered(captured.into(), now.saturating_sub(captured).into());
+    }
 }
 
 /// Everything behind the source.
@@ -247,6 +260,7 @@ impl Output {
         }
         self.steering.came_out(unit.idr);
         progress.note(unit.encoded_at);
+        control.trace().encoded(&unit);
         match units.offer(unit) {
             Offered::Queued => {}
             Offered::DroppedFull | Offered::Closed | Offered::Superseded => count(&control.counters().units_dropped),
