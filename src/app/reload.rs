@@ -14,6 +14,7 @@ use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
 use crate::video::control::VideoControl;
+use crate::video::settings::View;
 
 /// Where the configuration came from, and comes from again.
 #[derive(Clone, Debug)]
@@ -68,6 +69,16 @@ impl Reload {
         if changes.touch("encoder.bitrate_kbps") {
             self.picture.set_bitrate(video.encoder.bitrate);
             self.config.video.encoder.bitrate = video.encoder.bitrate;
+        }
+        if changes.touch("camera.") {
+            let mut video = video.clone();
+            let controls = View::ALL.map(|view| video.controls_mut(view).map(|controls| controls.clone()));
+            for (view, controls) in View::ALL.into_iter().zip(&controls) {
+                if let (Some(kept), Some(controls)) = (self.config.video.controls_mut(view), controls) {
+                    kept.clone_from(controls);
+                }
+            }
+            self.picture.set_camera_controls(controls);
         }
         if changes.touch("telemetry.") {
             self.telemetry.send_replace(telemetry.clone());
@@ -140,7 +151,7 @@ impl Changes {
 /// Whether a key can change while the daemon runs.
 fn in_place(key: &str) -> bool {
     let fixed = ["drive.actuator", "drive.max_speed.state_file", "drive.pca9685."];
-    let free = ["log.", "encoder.bitrate_kbps", "telemetry.", "drive."];
+    let free = ["log.", "encoder.bitrate_kbps", "camera.controls", "camera.rear.controls", "telemetry.", "drive."];
     free.iter().any(|keys| key.starts_with(keys)) && !fixed.iter().any(|keys| key.starts_with(keys))
 }
 
@@ -171,7 +182,19 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 9] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 11] = [
+            (
+                "[camera]\nkind = \"usb\"",
+                "[camera]\nkind = \"usb\"\ncontrols = { gain = 3 }",
+                &["camera.controls"],
+                &[],
+            ),
+            (
+                "[camera.rear]\nkind = \"usb\"\ncontrols = { gain = 2 }",
+                "[camera.rear]\nkind = \"usb\"\ncontrols = { gain = 3 }",
+                &["camera.rear.controls"],
+                &[],
+            ),
             ("", "", &[], &[]),
             ("", "[log]\nlevel = \"debug\"", &["log.level"], &[]),
             ("", "[encoder]\nbitrate_kbps = 500", &["encoder.bitrate_kbps"], &[]),

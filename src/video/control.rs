@@ -4,6 +4,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::watch;
+
 use super::settings::Bitrate;
 use super::trace::LatencyTrace;
 use super::views::Views;
@@ -21,9 +23,13 @@ struct Shared {
     key_frame_requests: AtomicU64,
     urgent: AtomicBool,
     views: Views,
+    camera_controls: watch::Sender<CameraControls>,
     trace: LatencyTrace,
     counters: Counters,
 }
+
+/// Values of the controls of each [`View`](super::settings::View)'s camera; `None` for those that are configured.
+pub type CameraControls = [Option<Vec<(String, i32)>>; 2];
 
 /// What was counted since the first pipeline started. Each number stands for itself: no order among them is promised.
 #[derive(Debug, Default)]
@@ -64,6 +70,7 @@ impl VideoControl {
             key_frame_requests: AtomicU64::new(0),
             urgent: AtomicBool::new(false),
             views: Views::default(),
+            camera_controls: watch::Sender::default(),
             trace: LatencyTrace::default(),
             counters: Counters::default(),
         }))
@@ -95,6 +102,16 @@ impl VideoControl {
     /// Which of two cameras is to be shown.
     pub fn views(&self) -> &Views {
         &self.0.views
+    }
+
+    /// Gives the cameras these values of their controls, in place of the configured ones, from now on.
+    pub fn set_camera_controls(&self, controls: CameraControls) {
+        self.0.camera_controls.send_replace(controls);
+    }
+
+    /// Values of controls in place of the configured ones, and each change of them.
+    pub(super) fn camera_controls(&self) -> watch::Receiver<CameraControls> {
+        self.0.camera_controls.subscribe()
     }
 
     /// Where a picture's time goes.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::control::VideoControl;
+use super::control::{CameraControls, VideoControl};
 use super::error::VideoError;
 use super::overlay::OverlaySource;
 use super::pipeline::{Pipeline, PipelineState, STOP_DEADLINE};
@@ -82,7 +82,7 @@ impl Keeper {
     }
 
     async fn open(&self, shutdown: &CancellationToken) -> Option<Result<Pipeline, VideoError>> {
-        let (config, overlay) = (self.config.clone(), self.overlay.clone());
+        let (config, overlay) = (self.config_now(), self.overlay.clone());
         let (units, control) = (self.units.clone(), self.control.clone());
         let opening = on_a_thread(START_DEADLINE, move || Pipeline::start_steered(&config, overlay, units, control));
         tokio::pin!(opening);
@@ -97,6 +97,17 @@ impl Keeper {
         }
     }
 
+    /// What is configured, with what was changed since.
+    fn config_now(&self) -> VideoConfig {
+        let mut config = self.config.clone();
+        for (view, changed) in View::ALL.into_iter().zip(self.control.camera_controls().borrow().iter()) {
+            if let (Some(changed), Some(controls)) = (changed, config.controls_mut(view)) {
+                controls.clone_from(changed);
+            }
+        }
+        config
+    }
+
     async fn watch(
         &self,
         pipeline: &Pipeline,
@@ -104,6 +115,7 @@ impl Keeper {
         shutdown: &CancellationToken,
     ) -> Option<VideoError> {
         let mut state = pipeline.state();
+        let mut controls = self.control.camera_controls();
         let attended = attend(pipeline.cameras(), &self.config, self.control.views());
         tokio::pin!(attended);
         loop {
@@ -126,6 +138,7 @@ impl Keeper {
                 changed = state.changed() => changed.expect("the pipeline is held here"),
                 () = tokio::time::sleep_until(deadline.into()) => {}
                 lost = &mut attended => return Some(lost),
+                _ = controls.changed() => set_controls(pipeline, &controls.borrow_and_update()),
             }
         }
     }
@@ -171,6 +184,14 @@ impl Keeper {
             Some(Ok(placeholder)) => watched.placeholder = Some(placeholder),
             Some(Err(error)) => tracing::debug!(%error, "no placeholder"),
             None => tracing::debug!("no placeholder: it does not start"),
+        }
+    }
+}
+
+fn set_controls(pipeline: &Pipeline, controls: &CameraControls) {
+    for (view, controls) in View::ALL.into_iter().zip(controls) {
+        if let Some(controls) = controls {
+            pipeline.set_camera_controls(view, controls);
         }
     }
 }

@@ -19,12 +19,12 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::watch;
 
-use super::camera::Output;
+use super::camera::{self, Output};
 use super::control::VideoControl;
 use super::encoder;
 use super::error::VideoError;
 use super::overlay::{Drawing, OverlaySource};
-use super::settings::{Framerate, Source, VideoConfig};
+use super::settings::{Framerate, Source, VideoConfig, View};
 use super::units::AccessUnitSender;
 
 mod bus;
@@ -190,6 +190,18 @@ impl Pipeline {
     /// Opens and closes its cameras, where it has two.
     pub(super) fn cameras(&self) -> Option<Arc<Cameras>> {
         self.cameras.clone()
+    }
+
+    /// Sets controls of this view's camera, when it is open and V4L2's. Those that are not named stay as they are.
+    pub fn set_camera_controls(&self, view: View, controls: &[(String, i32)]) {
+        let camera = match (&self.cameras, &self.running) {
+            (Some(cameras), _) => cameras.element(view, camera::CAMERA_NAME),
+            (None, Some(pipeline)) if view == View::Front => pipeline.by_name(camera::CAMERA_NAME),
+            _ => None,
+        };
+        if let Some(camera) = camera.filter(|camera| camera.has_property(encoder::CONTROLS)) {
+            camera.set_property_from_str(encoder::CONTROLS, &camera::controls_text(controls));
+        }
     }
 
     /// A handle that steers this pipeline and reads its counters.

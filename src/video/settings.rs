@@ -26,6 +26,19 @@ impl VideoConfig {
         }
     }
 
+    /// The values of the controls of this view's camera, where it has any.
+    pub fn controls_mut(&mut self, view: View) -> Option<&mut Vec<(String, i32)>> {
+        let source = match (&mut self.rear, view) {
+            (Some(rear), View::Rear) => &mut rear.source,
+            (None, View::Rear) => return None,
+            (_, View::Front) => &mut self.camera.source,
+        };
+        match source {
+            Source::Usb(usb) => Some(&mut usb.controls),
+            Source::Test | Source::Pipeline(_) | Source::Csi(_) => None,
+        }
+    }
+
     /// The setting to blame when this view has no picture.
     pub fn key(&self, view: View) -> &'static str {
         view.key(self.camera_of(view).key())

@@ -109,6 +109,11 @@ impl Cameras {
         move |view, fault| switch.broke(view, fault)
     }
 
+    /// An element of this view's camera, while it is open.
+    pub(super) fn element(&self, view: View, name: &str) -> Option<gst::Element> {
+        self.seats()[view as usize].as_ref().and_then(|seat| seat.camera.by_name(name))
+    }
+
     /// What is wrong with each camera that failed while it was not selected, until it is closed.
     pub(crate) fn broken(&self) -> watch::Receiver<[Option<VideoError>; 2]> {
         self.switch.broken.subscribe()

@@ -94,8 +94,30 @@ pub(super) fn upload(from: Memory, row: &EncoderRow) -> &'static str {
 /// How long an encoder may take for its first pictures before it counts as broken.
 const TRIAL_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
-/// Whether the encoder, set up so, really codes pictures of this size here. Says in the log why not.
+/// What came of trying an encoder at a size, in this process: a camera that comes back need not wait for another trial.
+/// Hardware does not come and go; what fails later is tried again (see [`forget_trials`]).
+static TRIALS: Mutex<Vec<(&str, Size, bool)>> = Mutex::new(Vec::new());
+
+fn trials() -> MutexGuard<'static, Vec<(&'static str, Size, bool)>> {
+    TRIALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An encoder has failed: what is known of any may be out of date.
+pub(super) fn forget_trials() {
+    trials().clear();
+}
+
+/// Whether the encoder, set up so, really codes pictures of this size here. Says in the log why not, the first time.
 pub(super) fn works(row: &'static EncoderRow, setup: &Setup, size: Size) -> bool {
+    let known = trials().iter().find(|(element, at, _)| (*element, *at) == (row.element, size)).map(|trial| trial.2);
+    known.unwrap_or_else(|| {
+        let works = tried(row, setup, size);
+        trials().push((row.element, size, works));
+        works
+    })
+}
+
+fn tried(row: &'static EncoderRow, setup: &Setup, size: Size) -> bool {
     let tried = try_out(row, setup, size);
     if let Err(problem) = &tried {
         tracing::warn!(encoder = row.element, problem, "this encoder is installed and does not work; trying the next");
