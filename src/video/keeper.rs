@@ -100,11 +100,7 @@ impl Keeper {
     /// What is configured, with what was changed since.
     fn config_now(&self) -> VideoConfig {
         let mut config = self.config.clone();
-        for (view, changed) in View::ALL.into_iter().zip(self.control.camera_controls().borrow().iter()) {
-            if let (Some(changed), Some(controls)) = (changed, config.controls_mut(view)) {
-                controls.clone_from(changed);
-            }
-        }
+        config.set_controls(&self.control.camera_controls().borrow());
         config
     }
 

@@ -172,8 +172,7 @@ impl Pipeline {
         let progress = Progress::default();
         let fault = |error: gst::glib::BoolError| VideoError::GStreamer { problem: error.to_string() };
 
-        let views = control.views().clone();
-        let cameras = Cameras::new(config, row, overlay, views, announce.clone())?;
+        let cameras = Cameras::new(config, row, overlay, &control, announce.clone())?;
         let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
         let encode = encode::make(setup, row, Output::Raw(row.memory), exit)?;
         cameras::guard(&encode, control.clone());

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::control::CameraControls;
+
 /// Everything the picture flow needs to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoConfig {
@@ -36,6 +38,15 @@ impl VideoConfig {
         match source {
             Source::Usb(usb) => Some(&mut usb.controls),
             Source::Test | Source::Pipeline(_) | Source::Csi(_) => None,
+        }
+    }
+
+    /// Takes over other values of the cameras' controls.
+    pub(super) fn set_controls(&mut self, changed: &CameraControls) {
+        for (view, changed) in View::ALL.into_iter().zip(changed) {
+            if let (Some(changed), Some(controls)) = (changed, self.controls_mut(view)) {
+                controls.clone_from(changed);
+            }
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use super::bus::{self, Origin};
 use super::{PipelineState, encode, plan, source};
 use crate::video::camera::Output;
-use crate::video::control::VideoControl;
+use crate::video::control::{CameraControls, VideoControl};
 use crate::video::encoder::EncoderRow;
 use crate::video::error::{CameraFault, VideoError};
 use crate::video::overlay::{Drawing, OverlaySource};
@@ -41,6 +41,7 @@ const STEP: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 #[derive(Debug)]
 pub(crate) struct Cameras {
     config: VideoConfig,
+    controls: watch::Receiver<CameraControls>,
     row: &'static EncoderRow,
     overlay: OverlaySource,
     first: View,
@@ -63,16 +64,17 @@ impl Cameras {
         config: &VideoConfig,
         row: &'static EncoderRow,
         overlay: OverlaySource,
-        views: Views,
+        control: &VideoControl,
         state: watch::Sender<PipelineState>,
     ) -> Result<Self, VideoError> {
+        let (views, controls) = (control.views().clone(), control.camera_controls());
         let first = views.selected();
         let (bin, selector) = selector().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
         let keys = View::ALL.map(|view| config.key(view));
         let switch =
             Arc::new(Switch { views, keys, passing: Mutex::default(), broken: watch::Sender::default(), state });
-        let cameras =
-            Self { config: config.clone(), row, overlay, first, bin, selector, seats: Mutex::default(), switch };
+        let (config, seats) = (config.clone(), Mutex::default());
+        let cameras = Self { config, controls, row, overlay, first, bin, selector, seats, switch };
         cameras.open(first)?;
         Ok(cameras)
     }
@@ -154,7 +156,9 @@ impl Cameras {
 
     /// The camera's elements in a bin of its name.
     fn make(&self, view: View) -> Result<gst::Bin, VideoError> {
-        let config = self.config.camera_of(view);
+        let mut config = self.config.clone();
+        config.set_controls(&self.controls.borrow());
+        let config = config.camera_of(view);
         let description = plan::sharing_source(&config, self.row)?;
         let source = source::make(&description, &config, Drawing::Test(self.overlay.clone()))?;
         let upload = match description.output {
