@@ -237,6 +237,9 @@ impl Pipeline {
 
     fn shut_down(&mut self) -> Result<(), VideoError> {
         let Some(pipeline) = self.running.take() else { return Ok(()) };
+        if let Some(cameras) = &self.cameras {
+            cameras.end();
+        }
         let (stopped, wait) = sync_channel::<()>(1);
         let stopper = thread::Builder::new().name("video-stop".into()).spawn({
             let pipeline = pipeline.clone();

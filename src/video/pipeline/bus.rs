@@ -14,8 +14,8 @@ use crate::video::settings::View;
 pub(super) enum Origin {
     /// In the source that this setting describes.
     Source(&'static str),
-    /// In one of two cameras, the one that is not wanted: the picture goes on without it.
-    Unwanted(View),
+    /// In one of two cameras, the one that is not wanted: the picture goes on without it. The setting that describes it.
+    Unwanted(View, &'static str),
     /// Anywhere else.
     Elsewhere,
 }
@@ -36,7 +36,7 @@ pub(super) fn announce(
             gst::MessageView::Error(error) => {
                 let (key, view) = match message.src().map_or(Origin::Elsewhere, &origin) {
                     Origin::Source(key) => (Some(key), None),
-                    Origin::Unwanted(view) => (Some("camera.kind"), Some(view)),
+                    Origin::Unwanted(view, key) => (Some(key), Some(view)),
                     Origin::Elsewhere => (None, None),
                 };
                 let fault = fault(error, key);
@@ -45,7 +45,7 @@ pub(super) fn announce(
                     encode::forget_trials();
                 }
                 match view {
-                    Some(view) => unwanted(view, fault.of(view)),
+                    Some(view) => unwanted(view, fault),
                     None => finish(&state, PipelineState::Failed(fault)),
                 }
             }

@@ -15,6 +15,7 @@
 //! nothing behind reads): one of the old camera that was already on its way is dropped by the guard, so that none follows
 //! the first of the new, and that one is forced to be a key frame.
 
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gstreamer as gst;
@@ -48,6 +49,8 @@ pub(crate) struct Cameras {
     bin: gst::Bin,
     selector: gst::Element,
     seats: Mutex<[Option<Seat>; 2]>,
+    /// The pipeline goes, or has gone, to NULL.
+    ended: AtomicBool,
     switch: Arc<Switch>,
 }
 
@@ -73,10 +76,15 @@ impl Cameras {
         let keys = View::ALL.map(|view| config.key(view));
         let switch =
             Arc::new(Switch { views, keys, passing: Mutex::default(), broken: watch::Sender::default(), state });
-        let (config, seats) = (config.clone(), Mutex::default());
-        let cameras = Self { config, controls, row, overlay, first, bin, selector, seats, switch };
+        let (config, seats, ended) = (config.clone(), Mutex::default(), AtomicBool::new(false));
+        let cameras = Self { config, controls, row, overlay, first, bin, selector, seats, ended, switch };
         cameras.open(first)?;
         Ok(cameras)
+    }
+
+    /// The pipeline is about to go to NULL: a camera that is being opened closes itself.
+    pub(super) fn end(&self) {
+        self.ended.store(true, SeqCst);
     }
 
     /// The camera that was opened first.
@@ -98,7 +106,7 @@ impl Cameras {
                 around.any(|element| element.name() == bin_name(*view))
             };
             match View::ALL.into_iter().find(within) {
-                Some(view) if switch.views.selected() != view => Origin::Unwanted(view),
+                Some(view) if switch.views.selected() != view => Origin::Unwanted(view, switch.keys[view as usize]),
                 Some(view) => Origin::Source(switch.keys[view as usize]),
                 None => Origin::Elsewhere,
             }
@@ -146,7 +154,13 @@ impl Cameras {
             exit.link(&entry).map_err(|error| error.to_string())?;
             camera.sync_state_with_parent().map_err(|error| error.to_string())
         };
-        join().map_err(|problem| {
+        let joined = join();
+        if self.ended.load(SeqCst) {
+            // The pipeline may have gone by without this camera.
+            self.close(view);
+            return Err(VideoError::Ended { key: self.switch.keys[view as usize] });
+        }
+        joined.map_err(|problem| {
             let told = self.switch.broken.borrow()[view as usize].clone();
             let key = self.switch.keys[view as usize];
             self.close(view);
