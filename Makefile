@@ -24,6 +24,7 @@ bench:
 	.ci/setup build run
 	cargo bench --locked --bench publish
 	cargo bench --locked --bench safety
+	cargo bench --locked --bench camera
 
 arm64 := aarch64-unknown-linux-gnu
 

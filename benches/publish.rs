@@ -75,6 +75,7 @@ async fn encode_only(case: &Case) -> Vec<f64> {
             Size::new(case.width, case.height).unwrap(),
             Framerate::new(FRAMERATE).unwrap(),
         ),
+        rear: None,
         encoder: EncoderConfig {
             choice: EncoderChoice::Auto,
             bitrate: Bitrate::from_kbps(case.kbps).unwrap(),

@@ -8,7 +8,7 @@
 //! message's arrival by the whole way through SCTP, DTLS and loopback. `tests/daemon_stops_the_car_whatever_fails.rs` prints
 //! the same for a real bus in the lab.
 //!
-//! Only a debug build can be made to panic (`src/app/provoke.rs`): those rows are of `target/debug/rtcpub`.
+//! Only a debug build can be made to panic: how soon that stops the car, `tests/daemon_stops_the_car_whatever_fails.rs` prints.
 //!
 //! The floor is a real-time thread of the same run that does nothing but sleep: what it is late by is the machine's.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring program")]
@@ -35,39 +35,11 @@ use thread_priority::{
 };
 
 const RELEASE: &str = env!("CARGO_BIN_EXE_rtcpub");
-const DEBUG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/debug/rtcpub");
 
-/// Each signal and each panic ends a daemon, so they are fewer.
+/// Each ends a daemon, so they are fewer.
 const SIGNALS: usize = 20;
-const PANICS: usize = 3;
 /// Long, so that it is not the deadline that stops the car.
 const LONG: Duration = Duration::from_millis(2000);
-
-/// What makes a place panic once it is to, and whether it has to wait for its turn: a picture comes every 33 ms.
-const PLACES: [(&str, Poke); 15] = [
-    ("stream", Poke::Nothing),
-    ("publisher", Poke::Nothing),
-    ("telemetry", Poke::Nothing),
-    ("camera", Poke::Nothing),
-    ("camera state", Poke::Nothing),
-    ("video", Poke::Nothing),
-    ("picture", Poke::Nothing),
-    ("service manager", Poke::Nothing),
-    ("status", Poke::Nothing),
-    ("metrics", Poke::Nothing),
-    ("reload", Poke::Nothing),
-    ("drive", Poke::Nothing),
-    ("drive thread", Poke::MaxSpeed),
-    ("key frame", Poke::KeyFrame),
-    ("bridge", Poke::Program),
-];
-
-enum Poke {
-    Nothing,
-    MaxSpeed,
-    KeyFrame,
-    Program,
-}
 
 fn main() {
     // cargo itself adds `--bench`.
@@ -79,11 +51,6 @@ fn main() {
         println!("| figure | measured | goal |\n|---|---|---|");
         commands(trials, deadline).await;
         signals().await;
-        if Path::new(DEBUG).exists() {
-            panics().await;
-        } else {
-            println!("\nno figures of panics: `cargo build` makes {DEBUG}");
-        }
     });
 }
 
@@ -125,30 +92,6 @@ async fn signals() {
         assert_eq!(scene.exit_code(), Some(0));
     }
     table("SIGTERM → neutral read by the program", &mut stopped, "max ≤ 20 ms");
-}
-
-async fn panics() {
-    let (mut all, mut by_place) = (Vec::new(), Vec::new());
-    for (place, poke) in &PLACES {
-        let mut stopped = Vec::new();
-        for _ in 0..PANICS {
-            let mut scene = Scene::start(Path::new(DEBUG), LONG).await;
-            scene.drive().await;
-            let mut asked = scene.say(&format!(r#"{{"panic":{{"key":"{place}","value":1}}}}"#)).await;
-            match poke {
-                Poke::Nothing => {}
-                Poke::MaxSpeed => asked = scene.say(r#"{"speed":{"key":"maxSpeed","value":430}}"#).await,
-                Poke::KeyFrame => scene.track.request_key_frame().await,
-                Poke::Program => scene.program_says(r#"{"metric":{"a":{}}}"#),
-            }
-            stopped.push(ms(scene.stopped() - asked));
-            assert_eq!(scene.exit_code(), Some(70), "{place}");
-        }
-        by_place.push(format!("{place} {:.1}", percentile(&mut stopped, 100.0)));
-        all.append(&mut stopped);
-    }
-    table("panic asked for (debug build) → program stops", &mut all, "max ≤ 50 ms");
-    println!("\nmost by place, ms: {}", by_place.join(", "));
 }
 
 /// How late a real-time thread wakes from each sleep, in milliseconds.

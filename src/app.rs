@@ -45,14 +45,15 @@ const CLEAR_SCREEN: &str = "\u{1b}[2J\u{1b}[H";
 /// The channel of `rtcpub demo`, in the form of the servers' ids.
 const DEMO_CHANNEL: &str = "demo0000000000000000";
 
-/// `rtcpub run`: publishes the channel until SIGTERM or SIGINT; SIGHUP reads `file` and `settings` again.
+/// `rtcpub run`: publishes the channel until SIGTERM or SIGINT; SIGHUP reads `file` and `settings` again. With
+/// `trace_latency` the log tells once a telemetry period where a picture's time goes.
 ///
 /// # Errors
 /// What kept it from starting, or ended it unasked.
-pub fn run(loaded: Loaded, file: PathBuf, settings: Vec<Setting>, log: LogControl) -> Result<()> {
+pub fn run(loaded: Loaded, file: PathBuf, settings: Vec<Setting>, trace_latency: bool, log: LogControl) -> Result<()> {
     let source = Some(Source { file, settings, effective: loaded.effective });
     process::run(Hangup::Reloads, async |signals| {
-        channel::publish(loaded.config, Surroundings { log, signals, source }).await
+        channel::publish(loaded.config, Surroundings { log, signals, source, trace_latency }).await
     })
 }
 
@@ -106,7 +107,8 @@ pub fn demo(args: DemoArgs, log: LogControl) -> Result<()> {
         let hub_shutdown = CancellationToken::new();
         let _end_hub = hub_shutdown.clone().drop_guard();
         let served = tokio::spawn(hub.serve(hub_shutdown.clone()));
-        let published = channel::publish(loaded.config, Surroundings { log, signals, source: None }).await;
+        let published =
+            channel::publish(loaded.config, Surroundings { log, signals, source: None, trace_latency: false }).await;
         hub_shutdown.cancel();
         served.await.context("the hub")?;
         published

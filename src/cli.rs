@@ -36,7 +36,7 @@ pub struct Cli {
 pub enum Command {
     /// Publish a channel until SIGTERM or SIGINT
     #[command(after_help = RUN_EXAMPLES)]
-    Run(ChannelArgs),
+    Run(RunArgs),
     /// Show a live picture and a simulated car in a browser: a hub and a publisher in one process, on this machine only
     #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
@@ -94,6 +94,17 @@ pub enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
+}
+
+/// How to publish a channel.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// The channel.
+    #[command(flatten)]
+    pub channel: ChannelArgs,
+    /// Log once a telemetry period how long pictures take, from capture through encoder and packets to the network
+    #[arg(long)]
+    pub trace_latency: bool,
 }
 
 /// Which channel, and what to set above its file.

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use rtcpub::cli::{self, ChannelArgs, Cli, Command};
+use rtcpub::cli::{self, ChannelArgs, Cli, Command, RunArgs};
 use rtcpub::config::{self, Loaded, Problems};
 use rtcpub::exit::{Exit, Failure};
 use rtcpub::logging::{self, complain};
@@ -28,11 +28,11 @@ fn main() -> ExitCode {
 
 fn perform(command: Command) -> Result<()> {
     match command {
-        Command::Run(args) => {
+        Command::Run(RunArgs { channel: args, trace_latency }) => {
             let loaded = load(&args)?;
             let log = logging::start(&loaded.config.log.filter)?;
             loaded.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-            app::run(loaded, args.file(&config_dir()), args.settings(), log)
+            app::run(loaded, args.file(&config_dir()), args.settings(), trace_latency, log)
         }
         Command::Demo(args) => {
             let log = logging::start(&args.log_level)?;

@@ -41,6 +41,7 @@ fn config(source: Source) -> VideoConfig {
     let size = Size::new(320, 240).expect("a valid size");
     VideoConfig {
         camera: CameraConfig::new(source, size, Framerate::new(30).expect("a valid rate")),
+        rear: None,
         encoder: EncoderConfig {
             choice: EncoderChoice::Auto,
             bitrate: kbps(810),

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::daemon::{CHANNEL, ChannelFile, Daemon, Hub};
 use common::lab;
+use common::running;
 use common::viewer::{Setup, Viewer};
 use rtcpub::video::control::VideoControl;
 use rtcpub::video::error::VideoError;
@@ -40,6 +41,7 @@ fn on(usb: UsbConfig, width: u32, height: u32, rate: u32) -> CameraConfig {
 struct Kept {
     units: AccessUnitReceiver,
     state: watch::Receiver<CameraState>,
+    control: VideoControl,
     shutdown: CancellationToken,
     keeping: JoinHandle<Result<(), VideoError>>,
 }
@@ -51,16 +53,17 @@ impl Kept {
             EncoderConfig { choice: EncoderChoice::Auto, bitrate, key_frame_interval: Duration::from_secs(600) };
         let (units_in, units) = access_unit_channel();
         let (announce, state) = watch::channel(CameraState::Starting);
+        let control = VideoControl::new(bitrate);
         let keeper = Keeper {
-            config: VideoConfig { camera, encoder },
+            config: VideoConfig { camera, rear: None, encoder },
             overlay: OverlaySource::new(|| OverlayState::PARKED),
             units: units_in,
-            control: VideoControl::new(bitrate),
+            control: control.clone(),
             state: announce,
         };
         let shutdown = CancellationToken::new();
         let keeping = tokio::spawn(keeper.keep(shutdown.clone()));
-        Self { units, state, shutdown, keeping }
+        Self { units, state, control, shutdown, keeping }
     }
 
     async fn unit(&mut self) -> AccessUnit {
@@ -198,6 +201,33 @@ fn unplugged_and_plugged_in_five_times_the_picture_comes_back_on_one_queue() {
 }
 
 #[test]
+fn a_running_cameras_controls_can_be_changed() {
+    const BRIGHTNESS: u32 = 0x0098_0900;
+    in_lab("a_running_cameras_controls_can_be_changed", async {
+        let camera = UsbConfig {
+            device: DeviceChoice::Path("/dev/video0".into()),
+            controls: vec![("brightness".into(), 40)],
+            ..UsbConfig::default()
+        };
+        let mut kept = Kept::start(on(camera, 320, 180, 10));
+        let brightness = || {
+            let control = v4l::Device::with_path("/dev/video0").and_then(|device| device.control(BRIGHTNESS));
+            control.expect("the lab's camera has it").value
+        };
+        kept.unit().await;
+        assert_eq!(brightness(), v4l::control::Value::Integer(40));
+        kept.control.set_camera_controls([Some(vec![("brightness".into(), 77)]), None]);
+        let changed = async {
+            while brightness() != v4l::control::Value::Integer(77) {
+                kept.unit().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, changed).await.expect("in time");
+        kept.stop().await;
+    });
+}
+
+#[test]
 fn jpeg_pictures_are_decoded() {
     in_lab("jpeg_pictures_are_decoded", async {
         let mut feeding = std::process::Command::new("gst-launch-1.0")
@@ -234,9 +264,16 @@ fn a_viewer_keeps_its_one_session_while_the_camera_is_unplugged_five_times() {
         for _ in 0..5 {
             plug("unbind");
             viewer.metric_with(r#"{"video":{"key":"state","value":"lost","cause":"missing"}}"#).await;
-            plug("bind");
-            viewer.metric_with(r#"{"video":{"key":"state","value":"playing"}}"#).await;
             // What was sent before the loss may still be waiting here.
+            while let Ok(packet) = tokio::time::timeout(Duration::from_millis(200), viewer.packet()).await {
+                last = packet.header;
+            }
+            plug("bind");
+            let back = Instant::now();
+            let first = viewer.packet().await.header;
+            eprintln!("back on the bus to the first packet at the viewer: {:?}", back.elapsed());
+            assert_ne!(first.timestamp, last.timestamp, "a new picture");
+            viewer.metric_with(r#"{"video":{"key":"state","value":"playing"}}"#).await;
             for _ in 0..100 {
                 let next = viewer.packet().await.header;
                 assert_eq!(next.ssrc, last.ssrc, "one track");
@@ -247,4 +284,35 @@ fn a_viewer_keeps_its_one_session_while_the_camera_is_unplugged_five_times() {
         let sessions = daemon.process.log().iter().filter(|line| line.text.contains("publishing channel")).count();
         assert_eq!(sessions, 1, "no new session");
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_pictures_time_goes_is_told_when_a_viewer_asks_and_not_before() {
+    let hub = common::TestHub::start().await;
+    let file = format!("{}{}", running::server(&hub), running::SMALL);
+    let daemon = running::Daemon::start(&file, &[]);
+    let mut viewer = Viewer::join_at(hub.plain, CHANNEL, Setup::default()).await;
+    viewer.metric_with(r#"{"video":{"key":"fps_out""#).await;
+    viewer.metric_with(r#"{"video":{"key":"fps_out""#).await;
+    viewer.drive(r#"{"trace":{"key":"latency","value":1}}"#).await;
+    for stage in ["capture", "encode", "packetise", "send", "whole"] {
+        let told = viewer.metric_with(&format!(r#"{{"latency":{{"key":"{stage}""#)).await;
+        let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+        let quantile = |name: &str| told["latency"]["value"][name].as_f64().expect("a number");
+        let (p50, p95, max) = (quantile("p50_ms"), quantile("p95_ms"), quantile("max_ms"));
+        assert!(0.0 <= p50 && p50 <= p95 && p95 <= max && max < 1000.0, "{told}");
+    }
+    viewer.drive(r#"{"trace":{"key":"latency","value":0}}"#).await;
+    let (code, lines) = daemon.stop().await;
+    assert_eq!(code, Some(0));
+    assert!(!lines.iter().any(|line| line.contains("latency p50")), "only the flag writes it to the log");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_pictures_time_goes_is_logged_when_the_flag_says_so() {
+    let hub = common::TestHub::start().await;
+    let file = format!("{}{}", running::server(&hub), running::SMALL);
+    let daemon = running::Daemon::start(&file, &["--trace-latency"]);
+    daemon.logs("latency p50/p95/max: capture", 0).await;
+    assert_eq!(daemon.stop().await.0, Some(0));
 }

@@ -24,6 +24,7 @@ async fn run_and_stop(encoder: &str) {
             Size::new(320, 240).expect("a valid size"),
             Framerate::new(30).expect("a valid rate"),
         ),
+        rear: None,
         encoder: EncoderConfig {
             choice: EncoderChoice::Named(encoder.to_owned()),
             bitrate: Bitrate::from_kbps(500).expect("a valid rate"),

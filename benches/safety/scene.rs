@@ -1,15 +1,14 @@
 //! A daemon that streams 1280x720@30 and drives a program on its bridge, and the peer that drives it.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
-use rtcpub::rtc::relay::{Channel, Event, PublisherPeer, State, Uplink};
+use rtcpub::rtc::relay::{Channel, Event, PublisherPeer, State};
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
@@ -36,9 +35,7 @@ pub struct Output {
 pub struct Scene {
     daemon: Child,
     pub stream: Channel,
-    pub track: Arc<Uplink>,
     outputs: Receiver<Output>,
-    program: UnixStream,
     /// The peer and the socket's server: both live as long as the scene.
     others: [JoinHandle<()>; 3],
     _folder: tempfile::TempDir,
@@ -54,17 +51,15 @@ impl Scene {
         let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
         let signalling = offer.answer(&peer).await;
         let Link { track, stream, .. } = connect(&mut peer).await;
-        let seen = Arc::clone(&track);
-        let video = tokio::spawn(async move { while seen.receive().await.is_some() {} });
+        let video = tokio::spawn(async move { while track.receive().await.is_some() {} });
         let inbox = tokio::spawn(async move { while !matches!(peer.inbox.next().await, Event::State(State::Gone)) {} });
 
         let program = UnixStream::connect(&socket).unwrap();
         let (sender, outputs) = mpsc::channel();
-        let reader = BufReader::new(program.try_clone().unwrap());
+        let reader = BufReader::new(program);
         // It ends with the daemon.
         std::thread::spawn(move || read(reader, &sender));
-        let scene =
-            Self { daemon, stream, track, outputs, program, others: [signalling, video, inbox], _folder: folder };
+        let scene = Self { daemon, stream, outputs, others: [signalling, video, inbox], _folder: folder };
         scene.next(false).expect("neutral to begin with");
         scene
     }
@@ -105,16 +100,6 @@ impl Scene {
         }
     }
 
-    /// When the program must have stopped: neutral came, or the bridge has ended.
-    pub fn stopped(&self) -> Instant {
-        self.next(false).map_or_else(Instant::now, |output| output.read)
-    }
-
-    /// Speaks as the program.
-    pub fn program_says(&mut self, line: &str) {
-        self.program.write_all(format!("{line}\n").as_bytes()).unwrap();
-    }
-
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.daemon), signal).unwrap();
     }
@@ -145,7 +130,7 @@ fn run(binary: &Path, folder: &Path, socket: &Path, server: &Server, deadline: D
     );
     fs::write(&file, text).unwrap();
     let mut command = Command::new(binary);
-    command.args(["run", "--config"]).arg(&file).env("RTCPUB_TEST_PANIC", "1");
+    command.args(["run", "--config"]).arg(&file);
     command.env("RUNTIME_DIRECTORY", folder).env("STATE_DIRECTORY", folder);
     // Of its log only panics are left, which are asked for.
     command.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()

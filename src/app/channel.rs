@@ -10,7 +10,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::control::{CarControl, DriveEvents};
+use super::control::{CameraChoice, CarControl, DriveEvents};
 use super::process::{self, Signals};
 use super::provoke::{Provocation, Spawner};
 use super::readings::Readings;
@@ -28,6 +28,7 @@ use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::congestion::{Picture, RateEdge};
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
+use crate::rtc::pump::PublishCounters;
 use crate::signal::settings::TlsConfig;
 use crate::supervise::{Ended, Supervisor};
 use crate::systemd::Notifier;
@@ -39,7 +40,7 @@ use crate::video::error::VideoError;
 use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
 use crate::video::recovery::CameraState;
-use crate::video::settings::{CameraConfig, RateConfig};
+use crate::video::settings::{CameraConfig, RateConfig, View};
 use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
@@ -56,6 +57,8 @@ pub(super) struct Surroundings {
     pub(super) signals: Signals,
     /// Where the configuration is read again from; none for the demo, which has no file.
     pub(super) source: Option<Source>,
+    /// Whether the log tells where a picture's time goes.
+    pub(super) trace_latency: bool,
 }
 
 /// Publishes one channel until it is told to stop.
@@ -63,7 +66,7 @@ pub(super) struct Surroundings {
 /// # Errors
 /// What kept it from starting, or ended it unasked.
 pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Result<()> {
-    let Surroundings { log, signals, source } = surroundings;
+    let Surroundings { log, signals, source, trace_latency } = surroundings;
     answers::protect(&log, &config);
     let service_manager = Arc::new(Notifier::from_env());
     if config.signal.tls == TlsConfig::Insecure {
@@ -72,12 +75,15 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     process::save_memory();
     let (outlet, metrics) = Outlet::new();
     let provocation = Provocation::by_environment();
+    let control = VideoControl::new(config.video.encoder.bitrate);
+    control.trace().set(trace_latency);
+    let cameras = CameraChoice::new(&config.video, &control);
     let stirred = Arc::new(Notify::new());
-    let car = Car::start(&config.drive, &outlet, &stirred, &provocation)?;
+    let told = Told { outlet: &outlet, stirred: &stirred, cameras: cameras.as_ref(), provocation: &provocation };
+    let car = Car::start(&config.drive, told)?;
     process::guard(car.drive.handle());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
-    let control = VideoControl::new(config.video.encoder.bitrate);
     let (rate, rate_settings) = watch::channel(config.rate);
     let rate_edge = rate_edge(&config.video.camera, rate_settings, control.clone());
     let (camera, camera_state) = watch::channel(CameraState::Starting);
@@ -89,10 +95,12 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         stirred,
         picture: control.clone(),
         camera: camera_state.clone(),
+        shown: config.video.rear.as_ref().map(|_| control.views().shown()),
         outlet: outlet.clone(),
         publish: status.subscribe(),
         link: rate_edge.link.subscribe(),
-        counters: Arc::default(),
+        counters: Arc::new(PublishCounters { trace: control.trace().clone(), ..PublishCounters::default() }),
+        trace_latency,
         host: Mutex::new(HostProbe::new()),
         frame_rates: Mutex::default(),
     });
@@ -108,6 +116,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         control: Arc::new(CarControl {
             drive: car.drive.handle(),
             bridge: car.bridge.as_ref().map(Bridge::handle),
+            cameras,
+            trace: control.trace().clone(),
             provocation: provocation.clone(),
         }),
         metrics,
@@ -122,7 +132,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let mut spawn = Spawner::new(&mut supervisor, &provocation);
     spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
     spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
-    spawn.task("camera state", tell_camera(camera_state, outlet.clone(), tasks.clone()));
+    let shown = readings.shown.clone();
+    spawn.task("camera state", tell_camera(camera_state, shown, outlet.clone(), tasks.clone()));
     let (filmed, overlay) = (config.video.clone(), car.overlay(&provocation));
     let keeper = Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera };
     let video = Video::start(keeper, &provocation);
@@ -133,7 +144,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     service::start(service_manager.clone(), readings, config.video.camera.stall, &mut spawn, &tasks);
     if let Some(source) = source {
         let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
-        let reload = Reload { source, config, log, rate, drive, telemetry, service_manager };
+        let reload = Reload { source, config, log, rate, picture: control, drive, telemetry, service_manager };
         spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
     end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
@@ -193,17 +204,34 @@ async fn end_in_phases(
 }
 
 /// Tells viewers how the picture is doing, at each change.
-async fn tell_camera(mut state: watch::Receiver<CameraState>, outlet: Outlet, shutdown: CancellationToken) {
+async fn tell_camera(
+    mut state: watch::Receiver<CameraState>,
+    mut shown: Option<watch::Receiver<View>>,
+    outlet: Outlet,
+    shutdown: CancellationToken,
+) {
     loop {
         let message = report::video_state(&state.borrow_and_update());
         outlet.send(message);
+        if let Some(shown) = &mut shown {
+            outlet.send(report::camera_shown(*shown.borrow_and_update()));
+        }
         tokio::select! {
             () = shutdown.cancelled() => return,
+            () = changed(&mut shown) => {}
             changed = state.changed() => if changed.is_err() {
                 // The picture has ended, and with it everything.
                 return shutdown.cancelled().await;
             },
         }
+    }
+}
+
+/// Another camera is shown; never, where there is one.
+async fn changed(shown: &mut Option<watch::Receiver<View>>) {
+    let Some(shown) = shown else { return std::future::pending().await };
+    if shown.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 
@@ -245,15 +273,25 @@ struct Car {
     ended: CancellationToken,
 }
 
+/// Who hears of what the car does.
+struct Told<'a> {
+    outlet: &'a Outlet,
+    stirred: &'a Arc<Notify>,
+    cameras: Option<&'a CameraChoice>,
+    provocation: &'a Provocation,
+}
+
 impl Car {
-    fn start(config: &DriveConfig, outlet: &Outlet, stirred: &Arc<Notify>, provocation: &Provocation) -> Result<Self> {
-        let bridge = start_bridge(config, outlet, provocation)?;
+    fn start(config: &DriveConfig, told: Told<'_>) -> Result<Self> {
+        let Told { outlet, stirred, cameras, provocation } = told;
+        let bridge = start_bridge(config, outlet, cameras.cloned(), provocation)?;
         let (actuator, simulated) = actuator(config, bridge.as_ref())?;
         let ended = CancellationToken::new();
         let mut events = DriveEvents {
             outlet: outlet.clone(),
             bridge: bridge.as_ref().map(Bridge::handle),
             stirred: stirred.clone(),
+            cameras: cameras.cloned(),
             ended: ended.clone(),
             provocation: provocation.clone(),
         };
@@ -280,7 +318,12 @@ impl Car {
     }
 }
 
-fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Option<Bridge>> {
+fn start_bridge(
+    config: &DriveConfig,
+    outlet: &Outlet,
+    cameras: Option<CameraChoice>,
+    provocation: &Provocation,
+) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
     let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
     let (outlet, provocation) = (outlet.clone(), provocation.clone());
@@ -288,6 +331,7 @@ fn start_bridge(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation
         provocation.at("bridge");
         match request {
             BridgeRequest::Metric(message) => outlet.send(message),
+            BridgeRequest::SelectCamera { rear } => cameras.iter().for_each(|cameras| cameras.select(rear)),
         }
     };
     let bridge = Bridge::start(bridge, neutral, on_request)

@@ -9,18 +9,57 @@ use tokio_util::sync::CancellationToken;
 use super::provoke::Provocation;
 use crate::drive::DriveHandle;
 use crate::drive::bridge::BridgeHandle;
-use crate::drive::event::DriveEvent;
+use crate::drive::event::{Direction, DriveEvent};
 use crate::drive::link::{LinkEvent, PeerId as DrivePeer};
 use crate::rtc::channels::{ControlSink, LinkState};
 use crate::rtc::session::PeerId;
 use crate::telemetry::outlet::Outlet;
 use crate::telemetry::report;
+use crate::video::control::VideoControl;
+use crate::video::settings::{VideoConfig, View};
+use crate::video::trace::{self, LatencyTrace};
+use crate::video::views::{self, Views};
 
 /// Control from the live peer to the drive thread and to the owner's programs.
 pub(super) struct CarControl {
     pub(super) drive: DriveHandle,
     pub(super) bridge: Option<BridgeHandle>,
+    pub(super) cameras: Option<CameraChoice>,
+    pub(super) trace: LatencyTrace,
     pub(super) provocation: Provocation,
+}
+
+/// Which of two cameras is shown; there is none of these where there is one camera.
+#[derive(Clone)]
+pub(super) struct CameraChoice {
+    views: Views,
+    on_reverse: bool,
+}
+
+impl CameraChoice {
+    pub(super) fn new(config: &VideoConfig, control: &VideoControl) -> Option<Self> {
+        let rear = config.rear.as_ref()?;
+        Some(Self { views: control.views().clone(), on_reverse: rear.on_reverse })
+    }
+
+    /// As a viewer asks for it.
+    fn select_by(&self, message: &[u8]) -> Option<View> {
+        let view = views::selection_in(message)?;
+        self.views.select(view);
+        Some(view)
+    }
+
+    /// As a program asks for it.
+    pub(super) fn select(&self, rear: bool) {
+        self.views.select(if rear { View::Rear } else { View::Front });
+    }
+
+    /// As the original car did it.
+    fn follow(&self, direction: Direction) {
+        if self.on_reverse {
+            self.select(direction == Direction::Back);
+        }
+    }
 }
 
 impl ControlSink for CarControl {
@@ -28,9 +67,13 @@ impl ControlSink for CarControl {
         self.provocation.heard(message);
         self.provocation.at("stream");
         let topic = self.drive.message(message, arrived);
+        let selection = topic.as_ref().filter(|topic| topic.as_str() == views::TOPIC);
+        let selection = selection.and(self.cameras.as_ref()).and_then(|cameras| cameras.select_by(message));
+        let trace = topic.as_ref().filter(|topic| topic.as_str() == trace::TOPIC);
+        let trace = trace.and_then(|_| trace::request_in(message)).map(|on| self.trace.set(on));
         match &self.bridge {
             Some(bridge) => bridge.stream(message),
-            None if topic.is_some() => self.drive.unclaimed(),
+            None if topic.is_some() && selection.is_none() && trace.is_none() => self.drive.unclaimed(),
             None => {}
         }
     }
@@ -55,6 +98,7 @@ pub(super) struct DriveEvents {
     pub(super) bridge: Option<BridgeHandle>,
     /// Given at each change of the gate's state: the car may move from now on, or comes to rest.
     pub(super) stirred: Arc<Notify>,
+    pub(super) cameras: Option<CameraChoice>,
     /// Given when the thread has ended, for whatever reason.
     pub(super) ended: CancellationToken,
     pub(super) provocation: Provocation,
@@ -64,6 +108,9 @@ impl DriveEvents {
     pub(super) fn take(&mut self, event: &DriveEvent) {
         if let DriveEvent::MaxSpeed(_) = event {
             self.provocation.at("drive thread");
+        }
+        if let (DriveEvent::Direction(direction), Some(cameras)) = (event, &self.cameras) {
+            cameras.follow(*direction);
         }
         if let DriveEvent::State(state) = event {
             self.stirred.notify_one();

@@ -22,6 +22,7 @@ use crate::telemetry::settings::{TelemetryConfig, Topic};
 use crate::telemetry::snapshot::{FrameRates, LinkReading, Snapshot};
 use crate::video::control::{VideoControl, VideoStats};
 use crate::video::recovery::CameraState;
+use crate::video::settings::View;
 
 /// How often what moves is looked at.
 const MOTION_PERIOD: Duration = Duration::from_millis(100);
@@ -38,10 +39,14 @@ pub(super) struct Readings {
     pub(super) stirred: Arc<Notify>,
     pub(super) picture: VideoControl,
     pub(super) camera: watch::Receiver<CameraState>,
+    /// Where there are two cameras.
+    pub(super) shown: Option<watch::Receiver<View>>,
     pub(super) outlet: Outlet,
     pub(super) publish: watch::Receiver<PublishStatus>,
     pub(super) link: watch::Receiver<Option<LinkStatus>>,
     pub(super) counters: Arc<PublishCounters>,
+    /// Whether the log tells where a picture's time goes.
+    pub(super) trace_latency: bool,
     pub(super) host: Mutex<HostProbe>,
     /// Over the last period.
     pub(super) frame_rates: Mutex<FrameRates>,
@@ -108,6 +113,13 @@ impl Readings {
             report::metric("speed", "maxSpeed", drive.max_speed.ticks()),
             report::video_state(&self.camera.borrow()),
         ];
+        if let Some(report) = self.picture.trace().report() {
+            if self.trace_latency {
+                tracing::info!("latency p50/p95/max: {report}");
+            }
+            messages.extend(report::latency(&report));
+        }
+        messages.extend(self.shown.as_ref().map(|shown| report::camera_shown(*shown.borrow())));
         for topic in &settings.topics {
             messages.extend(match topic {
                 Topic::Drive => self.car.as_ref().map(|car| report::simulated(&car.state())).unwrap_or_default(),

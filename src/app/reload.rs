@@ -13,7 +13,8 @@ use crate::drive::DriveHandle;
 use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
-use crate::video::settings::RateConfig;
+use crate::video::control::VideoControl;
+use crate::video::settings::{RateConfig, View};
 
 /// Where the configuration came from, and comes from again.
 #[derive(Clone, Debug)]
@@ -30,6 +31,7 @@ pub(super) struct Reload {
     pub(super) config: Config,
     pub(super) log: LogControl,
     pub(super) rate: watch::Sender<RateConfig>,
+    pub(super) picture: VideoControl,
     pub(super) drive: DriveHandle,
     pub(super) telemetry: watch::Sender<TelemetryConfig>,
     pub(super) service_manager: Arc<Notifier>,
@@ -69,6 +71,16 @@ impl Reload {
             self.rate.send_replace(rate);
             self.config.rate = rate;
             self.config.video.encoder.bitrate = video.encoder.bitrate;
+        }
+        if changes.touch("camera.") {
+            let mut video = video.clone();
+            let controls = View::ALL.map(|view| video.controls_mut(view).map(|controls| controls.clone()));
+            for (view, controls) in View::ALL.into_iter().zip(&controls) {
+                if let (Some(kept), Some(controls)) = (self.config.video.controls_mut(view), controls) {
+                    kept.clone_from(controls);
+                }
+            }
+            self.picture.set_camera_controls(controls);
         }
         if changes.touch("telemetry.") {
             self.telemetry.send_replace(telemetry.clone());
@@ -141,7 +153,8 @@ impl Changes {
 /// Whether a key can change while the daemon runs.
 fn in_place(key: &str) -> bool {
     let fixed = ["drive.actuator", "drive.max_speed.state_file", "drive.pca9685."];
-    let free = ["log.", "encoder.bitrate_kbps", "rate.", "telemetry.", "drive."];
+    let free =
+        ["log.", "encoder.bitrate_kbps", "rate.", "camera.controls", "camera.rear.controls", "telemetry.", "drive."];
     free.iter().any(|keys| key.starts_with(keys)) && !fixed.iter().any(|keys| key.starts_with(keys))
 }
 
@@ -172,7 +185,19 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 10] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 12] = [
+            (
+                "[camera]\nkind = \"usb\"",
+                "[camera]\nkind = \"usb\"\ncontrols = { gain = 3 }",
+                &["camera.controls"],
+                &[],
+            ),
+            (
+                "[camera.rear]\nkind = \"usb\"\ncontrols = { gain = 2 }",
+                "[camera.rear]\nkind = \"usb\"\ncontrols = { gain = 3 }",
+                &["camera.rear.controls"],
+                &[],
+            ),
             ("", "", &[], &[]),
             ("", "[log]\nlevel = \"debug\"", &["log.level"], &[]),
             ("", "[encoder]\nbitrate_kbps = 500", &["encoder.bitrate_kbps", "rate.max_kbps"], &[]),

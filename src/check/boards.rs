@@ -2,13 +2,18 @@
 
 use std::fs;
 
+use crate::video::devices;
 use crate::video::pipeline::inspect;
 use crate::video::settings::{EncoderChoice, PixelFormat, Source, VideoConfig};
+
+/// How the cards of a Raspberry Pi's codec (QUERYCAP) begin.
+const PI_ENCODER: &str = "bcm2835-codec";
 
 /// What is unwise about this picture on this board.
 pub(super) fn warnings(video: &VideoConfig) -> Vec<String> {
     let board = Board {
         model: fs::read_to_string("/proc/device-tree/model").unwrap_or_default(),
+        pi_encoder: devices::nodes().iter().any(|node| node.card.starts_with(PI_ENCODER)),
         gstreamer: inspect::version(),
         governors: governors(),
     };
@@ -18,6 +23,8 @@ pub(super) fn warnings(video: &VideoConfig) -> Vec<String> {
 #[derive(Debug, Default)]
 struct Board {
     model: String,
+    /// Whether there is the encoder of a Raspberry Pi up to 4: told by its device, since no list of models is ever whole.
+    pi_encoder: bool,
     gstreamer: Option<(u32, u32, u32)>,
     /// Device and governor of a Jetson's video hardware.
     governors: Vec<(String, String)>,
@@ -30,7 +37,7 @@ impl Board {
             EncoderChoice::Auto => true,
             EncoderChoice::Named(name) => name == element,
         };
-        if let Some(version @ (1, 22, 0..=3)) = self.gstreamer.filter(|_| may_use("v4l2h264enc") && self.is_pi()) {
+        if let Some(version @ (1, 22, 0..=3)) = self.gstreamer.filter(|_| may_use("v4l2h264enc") && self.pi_encoder) {
             warnings.push(format!(
                 "GStreamer {}.{}.{} does not pass key frame requests on to v4l2h264enc: they are made by its control instead",
                 version.0, version.1, version.2
@@ -51,10 +58,6 @@ impl Board {
             ));
         }
         warnings
-    }
-
-    fn is_pi(&self) -> bool {
-        self.model.contains("Raspberry Pi")
     }
 }
 
@@ -82,6 +85,7 @@ mod tests {
         let size = Size::new(640, 480).expect("a valid size");
         VideoConfig {
             camera: CameraConfig::new(source, size, Framerate::new(30).expect("a valid rate")),
+            rear: None,
             encoder: EncoderConfig {
                 choice: encoder,
                 bitrate: Bitrate::from_kbps(800).expect("a valid rate"),
@@ -92,8 +96,8 @@ mod tests {
 
     #[test]
     fn each_board_is_warned_of_what_concerns_it_and_nothing_else() {
-        let pi4 = Board { model: "Raspberry Pi 4 Model B".into(), gstreamer: Some((1, 22, 0)), ..Board::default() };
-        let newer = Board { gstreamer: Some((1, 26, 0)), model: pi4.model.clone(), ..Board::default() };
+        let pi4 = Board { pi_encoder: true, gstreamer: Some((1, 22, 0)), ..Board::default() };
+        let newer = Board { gstreamer: Some((1, 26, 0)), pi_encoder: true, ..Board::default() };
         let pi5 = Board { model: "Raspberry Pi 5 Model B\0".into(), ..Board::default() };
         let governors = vec![("15340000.vic".to_owned(), "nvhost_podgov".to_owned())];
         let jetson = Board { governors, ..Board::default() };

@@ -8,7 +8,7 @@ use crate::drive::settings::{
 };
 use crate::rtc::settings::{DeliveryLimit, IcePolicy, IceServer, Reliability, RtcConfig, TurnCredential, TurnServer};
 use crate::signal::settings::{SignalConfig, TlsConfig, Trickle};
-use crate::video::settings::{DeviceChoice, EncoderChoice, SensorChoice, Source, VideoConfig};
+use crate::video::settings::{DeviceChoice, EncoderChoice, Idle, SensorChoice, Source, VideoConfig};
 
 /// Title and lines of each part.
 pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<String>)> {
@@ -119,7 +119,32 @@ fn reliability(reliability: Reliability) -> String {
 
 fn picture(video: &VideoConfig) -> Vec<String> {
     let (camera, encoder) = (&video.camera, &video.encoder);
-    let source = match &camera.source {
+    let choice = match &encoder.choice {
+        EncoderChoice::Auto => "the best H.264 encoder that works here".to_owned(),
+        EncoderChoice::Named(name) => name.clone(),
+    };
+    let mut lines = vec![format!("Shows {}.", source(&camera.source))];
+    if let Some(rear) = &video.rear {
+        let when = if rear.on_reverse { "while driving back, or when it is selected" } else { "when it is selected" };
+        let idle = match rear.idle {
+            Idle::Warm => "both run all the time",
+            Idle::Stopped => "only the one that is shown runs",
+        };
+        lines.push(format!("Shows {} {when}; {idle}.", source(&rear.source)));
+    }
+    lines.extend([
+        format!("Size {} at {} frames a second.", camera.size, camera.framerate.per_second()),
+        format!(
+            "Coded by {choice} at {}; a key frame on request and at least every {}.",
+            encoder.bitrate,
+            time(encoder.key_frame_interval)
+        ),
+    ]);
+    lines
+}
+
+fn source(source: &Source) -> String {
+    match source {
         Source::Test => "a moving test pattern".to_owned(),
         Source::Pipeline(description) => format!("gst-launch-1.0 {}", shown(description)),
         Source::Usb(usb) => match &usb.device {
@@ -132,20 +157,7 @@ fn picture(video: &VideoConfig) -> Vec<String> {
             SensorChoice::Id(id) => format!("CSI camera {id}"),
             SensorChoice::Name(name) => format!("the CSI camera called {name:?}"),
         },
-    };
-    let choice = match &encoder.choice {
-        EncoderChoice::Auto => "the best H.264 encoder that works here".to_owned(),
-        EncoderChoice::Named(name) => name.clone(),
-    };
-    vec![
-        format!("Shows {source}."),
-        format!("Size {} at {} frames a second.", camera.size, camera.framerate.per_second()),
-        format!(
-            "Coded by {choice} at {}; a key frame on request and at least every {}.",
-            encoder.bitrate,
-            time(encoder.key_frame_interval)
-        ),
-    ]
+    }
 }
 
 fn shown(description: &str) -> String {

@@ -42,7 +42,9 @@ fn a_channel_s_file_lies_in_the_folder_of_channel_files() {
         ("rtcpub check --config ../x.toml", "../x.toml"),
     ];
     for (line, file) in rows {
-        let (Command::Run(args) | Command::Check(args)) = parsed(line).expect(line) else { panic!("{line}") };
+        let (Command::Run(RunArgs { channel: args, .. }) | Command::Check(args)) = parsed(line).expect(line) else {
+            panic!("{line}")
+        };
         assert_eq!(args.file(Path::new(CONFIG_DIR)), Path::new(file));
     }
 }
@@ -70,7 +72,9 @@ fn a_command_line_that_makes_no_sense_is_refused() {
 #[test]
 fn convenient_flags_set_their_keys_below_set() {
     let line = "rtcpub run c40 --set log.level=warn --server wss://a --simulate --log-level debug --set a=b=c";
-    let Command::Run(args) = parsed(line).expect(line) else { panic!("{line}") };
+    let Command::Run(RunArgs { channel: args, trace_latency: false }) = parsed(line).expect(line) else {
+        panic!("{line}")
+    };
     let settings: Vec<_> =
         args.settings().into_iter().map(|set| format!("{} {} {}", set.flag, set.key, set.value)).collect();
     let expected = [
@@ -93,8 +97,12 @@ fn every_key_that_a_flag_sets_exists() {
     let sources = crate::config::Sources {
         file: None,
         environment: vec![],
-        flags: [run.settings(), demo.settings(), vec![flag("--set", "channel", Some("c".to_owned())).expect("given")]]
-            .concat(),
+        flags: [
+            run.channel.settings(),
+            demo.settings(),
+            vec![flag("--set", "channel", Some("c".to_owned())).expect("given")],
+        ]
+        .concat(),
         read: &|_| Err(io::ErrorKind::NotFound.into()),
     };
     let config = crate::config::parse(&sources).unwrap_or_else(|problems| panic!("{problems}")).config;

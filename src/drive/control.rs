@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::actuator::Output;
-use super::command::{Command, Message};
+use super::command::{Command, Message, Motion, Throttle};
+use super::event::Direction;
 use super::gate::{Gate, Input, Refusal, Scale};
 use super::max_speed::{MaxSpeed, MaxSpeedRefusal};
 use super::settings::{Calibration, DriveConfig, Pulse};
@@ -21,6 +22,8 @@ pub(super) struct Control {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Heard {
     Obeyed,
+    /// Obeyed; the way the driver goes with it.
+    Throttle(Option<Direction>),
     Refused(Refusal),
     MaxSpeed(Result<Pulse, MaxSpeedRefusal>),
 }
@@ -40,7 +43,8 @@ impl Control {
         match (self.gate.hear(message, arrived, now), message.command) {
             (Err(refusal), _) => Heard::Refused(refusal),
             (Ok(()), Command::MaxSpeed(ticks)) => Heard::MaxSpeed(self.set_max_speed(ticks)),
-            (Ok(()), Command::Motion(_) | Command::EStop(_)) => Heard::Obeyed,
+            (Ok(()), Command::Motion(Motion::Throttle(throttle))) => Heard::Throttle(direction(throttle)),
+            (Ok(()), Command::Motion(Motion::Steering(_)) | Command::EStop(_)) => Heard::Obeyed,
         }
     }
 
@@ -78,6 +82,14 @@ impl Control {
         let pulse = self.max_speed.set(ticks)?;
         self.vehicle.set_max_speed(pulse);
         Ok(pulse)
+    }
+}
+
+fn direction(throttle: Throttle) -> Option<Direction> {
+    match throttle {
+        Throttle::Forward(_) => Some(Direction::Forward),
+        Throttle::Back(_) => Some(Direction::Back),
+        Throttle::Stop => None,
     }
 }
 

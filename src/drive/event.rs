@@ -13,6 +13,8 @@ use super::settings::Pulse;
 pub enum DriveEvent {
     /// The gate came into another state, e.g. for `{"drive":{"key":"state","value":"parked","cause":"deadline"}}`.
     State(State),
+    /// The driver begins to go this way, from standing or from the other way; only what the gate accepts counts.
+    Direction(Direction),
     /// An accepted `maxSpeed`, in force from now on: the echo `{"speed":{"key":"maxSpeed","value":N}}`.
     MaxSpeed(Pulse),
     /// A `maxSpeed` that is not accepted.
@@ -32,6 +34,15 @@ pub enum DriveEvent {
     },
     /// The drive thread is at its end.
     Ended(Ended),
+}
+
+/// The way a driver goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Ahead.
+    Forward,
+    /// Backwards.
+    Back,
 }
 
 /// How the drive thread ended.

@@ -30,7 +30,9 @@ impl Reports {
 
     /// Tells of an event.
     pub(super) fn tell(&mut self, event: DriveEvent, now: Instant) {
-        if let Some(left_out) = self.budget.spend(now) {
+        // A driver turns as often as he likes; that is nothing for the log.
+        let worth_a_line = !matches!(event, DriveEvent::Direction(_));
+        if let Some(left_out) = worth_a_line.then(|| self.budget.spend(now)).flatten() {
             if left_out > 0 {
                 tracing::warn!(left_out, "drive events came faster than they are logged");
             }
@@ -68,6 +70,7 @@ impl Reports {
 fn log(event: &DriveEvent) {
     match event {
         DriveEvent::State(State::Armed) => tracing::info!("drive armed"),
+        DriveEvent::Direction(_) => {}
         DriveEvent::State(state) => {
             tracing::info!(cause = state.cause().map(|cause| cause.name()), "drive {}", state.name());
         }

@@ -13,7 +13,7 @@ use thread_priority::{
 use super::actuation::Actuation;
 use super::actuator::Output;
 use super::control::{Control, Heard};
-use super::event::{DriveEvent, DriveSnapshot, Ended};
+use super::event::{Direction, DriveEvent, DriveSnapshot, Ended};
 use super::gate::{Input, StopCause};
 use super::inbox::{Batch, Inbox};
 use super::max_speed::KeeperHandle;
@@ -39,6 +39,8 @@ pub(super) struct DriveThread {
     batch: Batch,
     /// Whether the world was told that the actuator is down.
     fault_told: bool,
+    /// The way the driver goes.
+    direction: Option<Direction>,
 }
 
 impl DriveThread {
@@ -49,7 +51,7 @@ impl DriveThread {
         keeper: KeeperHandle,
         reports: Reports,
     ) -> Self {
-        Self { inbox, control, actuation, keeper, reports, batch: Batch::new(), fault_told: false }
+        Self { inbox, control, actuation, keeper, reports, batch: Batch::new(), fault_told: false, direction: None }
     }
 
     /// The thread's whole life. However it ends, neutral is tried and the end is told.
@@ -113,6 +115,13 @@ impl DriveThread {
         while let Some((message, arrived)) = self.batch.messages.pop_front() {
             match self.control.hear(message, arrived, now) {
                 Heard::Obeyed => self.reports.counters.obeyed += 1,
+                Heard::Throttle(direction) => {
+                    self.reports.counters.obeyed += 1;
+                    let before = std::mem::replace(&mut self.direction, direction);
+                    if let Some(direction) = direction.filter(|_| direction != before) {
+                        self.reports.tell(DriveEvent::Direction(direction), now);
+                    }
+                }
                 Heard::Refused(refusal) => self.reports.refused(refusal),
                 Heard::MaxSpeed(Ok(pulse)) => {
                     self.reports.counters.obeyed += 1;

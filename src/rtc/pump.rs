@@ -18,6 +18,7 @@ use super::mailbox::Mailbox;
 use super::session::{PeerId, PeerState};
 use super::track::{TrackWriter, VideoTrack};
 use crate::video::frame::AccessUnit;
+use crate::video::trace::LatencyTrace;
 use crate::video::units::AccessUnitReceiver;
 
 /// The live peer's ends of the two flows; `None` while nobody is connected.
@@ -44,6 +45,8 @@ pub struct PublishCounters {
     pub access_units: AtomicU64,
     /// Telemetry messages dropped because the channel was full.
     pub metrics_dropped: AtomicU64,
+    /// Where a picture's time goes.
+    pub trace: LatencyTrace,
 }
 
 /// Writes access units to the live peer's track until the pipeline's end of the edge is gone.
@@ -77,7 +80,7 @@ pub(crate) async fn pump_media(
             unit = units.recv() => {
                 let Some(unit) = unit else { return };
                 let Some(out) = &mut outlet else { continue };
-                match out.send(&unit, &key_frames).await {
+                match out.send(&unit, &key_frames, &counters.trace).await {
                     Ok(0) => {}
                     Ok(packets) => {
                         counters.packets.fetch_add(packets as u64, Ordering::Relaxed);
@@ -111,7 +114,7 @@ impl Outlet {
     }
 
     /// Sends a picture or drops it. Returns the number of packets sent.
-    async fn send(&mut self, unit: &AccessUnit, key_frames: &KeyFrameSink) -> Result<usize> {
+    async fn send(&mut self, unit: &AccessUnit, key_frames: &KeyFrameSink, trace: &LatencyTrace) -> Result<usize> {
         let bytes = unit.data.len();
         self.link.encoded(bytes);
         let now = now();
@@ -120,7 +123,7 @@ impl Outlet {
                 if unit.idr {
                     self.link.key_frame_sent(self.writer.next_sequence());
                 }
-                self.writer.write(unit).await
+                self.writer.write(unit, trace).await
             }
             verdict => {
                 self.link.dropped_picture();

@@ -18,6 +18,7 @@ use webrtc::rtp_transceiver::RtpSender;
 
 use super::engine::{self, VIDEO_CLOCK_HZ};
 use crate::video::frame::AccessUnit;
+use crate::video::trace::LatencyTrace;
 
 /// Largest RTP payload, in bytes: 1200 with the RTP header, so that SRTP, TURN and IPv6 still fit an MTU of 1280.
 const MAX_PAYLOAD_BYTES: usize = 1200 - 12;
@@ -85,12 +86,14 @@ impl TrackWriter {
     }
 
     /// Sends one access unit; waits while the peer connection's own queue is full. Returns the number of packets.
-    pub(crate) async fn write(&mut self, unit: &AccessUnit) -> Result<usize> {
+    pub(crate) async fn write(&mut self, unit: &AccessUnit, trace: &LatencyTrace) -> Result<usize> {
         let packets = self.packetizer.packetize(unit)?;
+        trace.packetised(unit);
         let count = packets.len();
         for packet in packets {
             self.track.write_rtp(packet).await?;
         }
+        trace.sent(unit);
         Ok(count)
     }
 }

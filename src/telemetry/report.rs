@@ -4,7 +4,8 @@
 //! Ours beside the reference's messages: topic `drive` with the keys `state` (`parked`, `armed`, `braking`, `latched`,
 //! and a `cause` beside the value), `throttle` and `steering` (−1 … 1), `pulse_throttle` and `pulse_steering` (ticks),
 //! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topic `video` with `state` (`starting`,
-//! `playing`, `lost`, and a `cause` beside the value: [`LossCause`](crate::video::recovery::LossCause)); more of `video`,
+//! `playing`, `lost`, and a `cause` beside the value: [`LossCause`](crate::video::recovery::LossCause)); topic
+//! `camera` with `shown` (0 the front camera, 1 the rear one; only where there are two); more of `video`,
 //! and the topics `host`, `process` and `link`, as their functions say.
 
 use serde::Serialize;
@@ -16,6 +17,8 @@ use crate::drive::gate::State;
 use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
 use crate::video::recovery::CameraState;
+use crate::video::settings::View;
+use crate::video::{trace, views};
 
 /// One message of `metric`: `{"topic":{"key":key,"value":value}}`.
 pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
@@ -40,7 +43,8 @@ pub fn drive_event(event: &DriveEvent) -> Option<String> {
         DriveEvent::MaxSpeed(pulse) => Some(metric("speed", "maxSpeed", pulse.ticks())),
         DriveEvent::ActuatorFault(what) => Some(metric("drive", "fault", what)),
         DriveEvent::ActuatorRecovered => Some(metric("drive", "fault", "")),
-        DriveEvent::MaxSpeedRefused(_)
+        DriveEvent::Direction(_)
+        | DriveEvent::MaxSpeedRefused(_)
         | DriveEvent::MaxSpeedFile(_)
         | DriveEvent::MessagesRejected { .. }
         | DriveEvent::Ended(_) => None,
@@ -80,6 +84,17 @@ pub fn video(now: &VideoStats, rates: FrameRates) -> Vec<String> {
         metric("video", "dropped", now.frames_dropped + now.units_dropped),
         metric("video", "key_frames", now.key_frames),
     ]
+}
+
+/// Which of two cameras is shown: 0 is the front one.
+pub fn camera_shown(view: View) -> String {
+    metric(views::TOPIC, "shown", view.number())
+}
+
+/// How long pictures took, a message a stage: `capture` (to the encoder), `encode`, `packetise`, `send`, and the `whole` way;
+/// each with `p50_ms`, `p95_ms` and `max_ms` since the last.
+pub fn latency(report: &trace::Report) -> Vec<String> {
+    trace::STAGES.iter().zip(&report.0).map(|(stage, quantiles)| metric("latency", stage, quantiles)).collect()
 }
 
 /// How the picture is doing: `starting`, `playing` or `lost`, then with its cause.

@@ -2,13 +2,15 @@
 
 use std::path::Path;
 
-use super::encoder::Memory;
+use super::encoder::{CONTROLS, Memory};
 use super::error::{CameraFault, VideoError};
 use super::modes::{Format, Taken};
 use super::settings::{
     CameraConfig, CsiConfig, Flip, Framerate, Orientation, Rotation, SensorChoice, Size, Source, UsbConfig,
 };
 
+/// GStreamer name of the element that opens the camera.
+pub const CAMERA_NAME: &str = "camera";
 /// GStreamer name of the last element of every source.
 pub const PACE_NAME: &str = "pace";
 /// GStreamer name of the `appsrc` that draws the test picture.
@@ -43,6 +45,8 @@ pub struct Surroundings<'a> {
     pub memory: Memory,
     /// The device node and mode that were chosen, for a camera that V4L2 knows.
     pub device: Option<(&'a Path, Taken)>,
+    /// Whether pictures must have the settings' size whatever the camera gives: another camera's follow them.
+    pub fit: bool,
     /// Whether an element is installed.
     pub has: &'a dyn Fn(&str) -> bool,
 }
@@ -90,11 +94,10 @@ fn v4l2(
 ) -> (String, Output) {
     let mut source = format!("v4l2src name=camera device={}", quoted(&device.display().to_string()));
     if !usb.controls.is_empty() {
-        let controls: Vec<_> = usb.controls.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        source.push_str(&format!(" extra-controls=\"controls,{}\"", controls.join(",")));
+        source.push_str(&format!(" {CONTROLS}=\"{}\"", controls_text(&usb.controls)));
     }
     let shape = format!("{},framerate={}/{}", sides(mode.size), mode.rate.frames, mode.rate.seconds);
-    let adapter = || adapter(camera, around, None);
+    let adapter = || adapter(camera, around, around.fit.then_some(camera.size));
     match mode.format {
         Format::Raw(format) => {
             (format!("{source} ! video/x-raw,format={format},{shape} ! {}", adapter()), Output::Raw(Memory::System))
@@ -105,6 +108,12 @@ fn v4l2(
         }
         Format::H264 => (format!("{source} ! video/x-h264,{shape}"), Output::H264),
     }
+}
+
+/// Controls of a camera as [`CONTROLS`] takes them.
+pub fn controls_text(controls: &[(String, i32)]) -> String {
+    let assignments = controls.iter().map(|(name, value)| format!(",{name}={value}"));
+    format!("controls{}", assignments.collect::<String>())
 }
 
 /// Hardware first: the Jetson's, then what V4L2 has, then libjpeg-turbo.

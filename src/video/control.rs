@@ -1,12 +1,16 @@
 //! The handle through which others steer a running pipeline and read its counters. Nothing here waits: requests are left in
 //! atomics, and the encoder's own thread picks them up before its next frame.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
 
 use super::encoder::EncoderRow;
 use super::rate::{Rung, Scale, Steering, Targets};
 use super::settings::{Bitrate, Framerate};
+use super::trace::LatencyTrace;
+use super::views::Views;
 
 /// Steers a pipeline, and every one that takes its place. Clones steer the same one; while none runs, what was asked last
 /// waits for the next.
@@ -21,6 +25,10 @@ struct Shared {
     /// A [`Rung`]: the frame rate in the lower half, the scale in the upper; 0 while nobody wants less than everything.
     rung: AtomicU32,
     key_frame_requests: AtomicU64,
+    urgent: AtomicBool,
+    views: Views,
+    camera_controls: watch::Sender<CameraControls>,
+    trace: LatencyTrace,
     counters: Counters,
 }
 
@@ -30,6 +38,9 @@ struct Encoder {
     element: &'static str,
     steering: Steering,
 }
+
+/// Values of the controls of each [`View`](super::settings::View)'s camera; `None` for those that are configured.
+pub type CameraControls = [Option<Vec<(String, i32)>>; 2];
 
 /// What was counted since the first pipeline started. Each number stands for itself: no order among them is promised.
 #[derive(Debug, Default)]
@@ -69,6 +80,10 @@ impl VideoControl {
             bitrate_kbps: AtomicU32::new(bitrate.kbps()),
             rung: AtomicU32::new(0),
             key_frame_requests: AtomicU64::new(0),
+            urgent: AtomicBool::new(false),
+            views: Views::default(),
+            camera_controls: watch::Sender::default(),
+            trace: LatencyTrace::default(),
             counters: Counters::default(),
         }))
     }
@@ -84,6 +99,37 @@ impl VideoControl {
     /// [`QUIET_WINDOW`](super::key_frames::QUIET_WINDOW); then the first after it. Never lost, however often it is asked.
     pub fn request_idr(&self) {
         self.0.key_frame_requests.fetch_add(1, Relaxed);
+    }
+
+    /// As [`VideoControl::request_idr`], whenever the last was forced: the next frame has nothing to do with those before.
+    pub(super) fn request_idr_at_once(&self) {
+        self.0.urgent.store(true, Relaxed);
+        self.request_idr();
+    }
+
+    /// Whether the request is to be answered at once; told once.
+    pub(super) fn take_urgency(&self) -> bool {
+        self.0.urgent.load(Relaxed) && self.0.urgent.swap(false, Relaxed)
+    }
+
+    /// Which of two cameras is to be shown.
+    pub fn views(&self) -> &Views {
+        &self.0.views
+    }
+
+    /// Gives the cameras these values of their controls, in place of the configured ones, from now on.
+    pub fn set_camera_controls(&self, controls: CameraControls) {
+        self.0.camera_controls.send_replace(controls);
+    }
+
+    /// Values of controls in place of the configured ones, and each change of them.
+    pub(super) fn camera_controls(&self) -> watch::Receiver<CameraControls> {
+        self.0.camera_controls.subscribe()
+    }
+
+    /// Where a picture's time goes.
+    pub fn trace(&self) -> &LatencyTrace {
+        &self.0.trace
     }
 
     /// Sets the bit rate from the next frame on; the newest value wins. Where the picture fits the level that our SDP

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::encoder::EncoderError;
+use super::settings::View;
 
 /// Why there is no picture.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +76,14 @@ impl VideoError {
 }
 
 impl VideoError {
+    /// The same of this view's camera, where it was told of the front one's.
+    pub(super) fn of(mut self, view: View) -> Self {
+        if let Self::Camera { key, .. } | Self::Ended { key } = &mut self {
+            *key = view.key(key);
+        }
+        self
+    }
+
     /// Whether something is missing here, rather than written wrongly in the channel's file.
     pub fn is_unavailable(&self) -> bool {
         match self {

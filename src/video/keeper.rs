@@ -7,13 +7,17 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::control::VideoControl;
+use super::control::{CameraControls, VideoControl};
 use super::error::VideoError;
 use super::overlay::OverlaySource;
 use super::pipeline::{Pipeline, PipelineState, STOP_DEADLINE};
 use super::recovery::{CameraState, LossCause, Recovery, Verdict};
-use super::settings::VideoConfig;
+use super::settings::{VideoConfig, View};
 use super::units::AccessUnitSender;
+
+mod attend;
+
+use attend::attend;
 
 /// How long a driver may take to open its device.
 pub const START_DEADLINE: Duration = Duration::from_secs(10);
@@ -42,6 +46,7 @@ impl Keeper {
     pub async fn keep(self, shutdown: CancellationToken) -> Result<(), VideoError> {
         let mut watched = Watched { recovery: Recovery::new(self.config.camera.stall), placeholder: None, told: None };
         let kept = loop {
+            let selected = self.control.views().selected();
             let Some(error) = self.run_once(&mut watched, &shutdown).await else { break Ok(()) };
             let Verdict::RetryAt(at) = watched.recovery.lost(&error, now()) else { break Err(error) };
             self.tell_lost(&error, &mut watched);
@@ -49,10 +54,20 @@ impl Keeper {
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 () = tokio::time::sleep_until(at.into()) => {}
+                // The other camera may be well.
+                () = self.reselected(&selected) => {}
             }
         };
         let _ = stop(watched.placeholder.take()).await;
         kept
+    }
+
+    /// Another of two cameras than this is selected.
+    async fn reselected(&self, selected: &View) {
+        let mut selection = self.control.views().selection();
+        if self.config.rear.is_none() || selection.wait_for(|view| view != selected).await.is_err() {
+            std::future::pending().await
+        }
     }
 
     /// One pipeline from its start to its loss; `None` when it was asked to end.
@@ -69,7 +84,7 @@ impl Keeper {
     }
 
     async fn open(&self, shutdown: &CancellationToken) -> Option<Result<Pipeline, VideoError>> {
-        let (config, overlay) = (self.config.clone(), self.overlay.clone());
+        let (config, overlay) = (self.config_now(), self.overlay.clone());
         let (units, control) = (self.units.clone(), self.control.clone());
         let opening = on_a_thread(START_DEADLINE, move || Pipeline::start_steered(&config, overlay, units, control));
         tokio::pin!(opening);
@@ -84,6 +99,13 @@ impl Keeper {
         }
     }
 
+    /// What is configured, with what was changed since.
+    fn config_now(&self) -> VideoConfig {
+        let mut config = self.config.clone();
+        config.set_controls(&self.control.camera_controls().borrow());
+        config
+    }
+
     async fn watch(
         &self,
         pipeline: &Pipeline,
@@ -91,6 +113,9 @@ impl Keeper {
         shutdown: &CancellationToken,
     ) -> Option<VideoError> {
         let mut state = pipeline.state();
+        let mut controls = self.control.camera_controls();
+        let attended = attend(pipeline.cameras(), &self.config, self.control.views());
+        tokio::pin!(attended);
         loop {
             let seen = state.borrow_and_update().clone();
             match seen {
@@ -110,6 +135,8 @@ impl Keeper {
                 () = shutdown.cancelled() => return None,
                 changed = state.changed() => changed.expect("the pipeline is held here"),
                 () = tokio::time::sleep_until(deadline.into()) => {}
+                lost = &mut attended => return Some(lost),
+                _ = controls.changed() => set_controls(pipeline, &controls.borrow_and_update()),
             }
         }
     }
@@ -155,6 +182,14 @@ impl Keeper {
             Some(Ok(placeholder)) => watched.placeholder = Some(placeholder),
             Some(Err(error)) => tracing::debug!(%error, "no placeholder"),
             None => tracing::debug!("no placeholder: it does not start"),
+        }
+    }
+}
+
+fn set_controls(pipeline: &Pipeline, controls: &CameraControls) {
+    for (view, controls) in View::ALL.into_iter().zip(controls) {
+        if let Some(controls) = controls {
+            pipeline.set_camera_controls(view, controls);
         }
     }
 }

@@ -42,6 +42,11 @@ impl KeyFrames {
         true
     }
 
+    /// The next request is not held back, whenever the last key frame was forced.
+    pub fn end_quiet_window(&mut self) {
+        self.last_forced = None;
+    }
+
     /// An IDR has come out of the encoder, forced or not; `requests` is the counter's value now.
     pub fn idr_came_out(&mut self, requests: u64) {
         self.answered = requests;
@@ -136,6 +141,17 @@ mod tests {
             }
         }
         assert_eq!(forced, [0, 10, 20, 30]);
+    }
+
+    #[test]
+    fn a_request_that_may_not_wait_is_served_within_the_quiet_window() {
+        let mut encoder = Encoder::new();
+        encoder.request();
+        assert!(encoder.frame());
+        encoder.request();
+        assert!(!encoder.frame());
+        encoder.keys.end_quiet_window();
+        assert_eq!(encoder.forced_among(20), [0]);
     }
 
     #[test]

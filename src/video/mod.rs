@@ -20,6 +20,8 @@ pub mod recovery;
 
 pub mod frame;
 pub mod h264;
+pub mod trace;
 pub mod units;
+pub mod views;
 
 pub mod error;

@@ -19,14 +19,16 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::watch;
 
+use super::camera;
 use super::control::VideoControl;
 use super::encoder;
 use super::error::VideoError;
 use super::overlay::{Drawing, OverlaySource};
-use super::settings::{Framerate, Source, VideoConfig};
+use super::settings::{Framerate, Source, VideoConfig, View};
 use super::units::AccessUnitSender;
 
 mod bus;
+mod cameras;
 mod encode;
 pub mod inspect;
 mod plan;
@@ -38,12 +40,18 @@ pub const STOP_DEADLINE: Duration = Duration::from_secs(1);
 /// Frames a second of the placeholder: a seconds counter needs no more.
 const PLACEHOLDER_RATE: Framerate = Framerate::new(5).expect("5 is within the range of Framerate");
 
+use bus::Origin;
+pub(super) use cameras::Cameras;
+use plan::{Encoding, Plan};
+
 /// A running pipeline. However it is let go, it is taken to NULL first: camera daemons (argus) wedge otherwise. Dropping
 /// it blocks as [`Pipeline::stop`] does.
 #[derive(Debug)]
 pub struct Pipeline {
     // None once stopped.
     running: Option<gst::Pipeline>,
+    // Where there are two.
+    cameras: Option<Arc<Cameras>>,
     control: VideoControl,
     state: watch::Receiver<PipelineState>,
     progress: Progress,
@@ -107,7 +115,7 @@ impl Pipeline {
         control: VideoControl,
     ) -> Result<Pipeline, VideoError> {
         let mut config = config.clone();
-        config.camera.source = Source::Test;
+        (config.camera.source, config.rear) = (Source::Test, None);
         config.camera.framerate = config.camera.framerate.min(PLACEHOLDER_RATE);
         Self::launch(&config, Drawing::CameraLost { since: lost_at }, units, control)
     }
@@ -119,14 +127,18 @@ impl Pipeline {
         control: VideoControl,
     ) -> Result<Pipeline, VideoError> {
         gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
-        let plan = plan::plan(config)?;
-        control.attach(plan.row, encoder::bitrate_ceiling(plan.circumstances));
+        if let (Some(_), Drawing::Test(overlay)) = (&config.rear, &drawing) {
+            return Self::launch_two(config, overlay.clone(), units, control);
+        }
+        let Plan { row, setup, source, circumstances } = plan::plan(config)?;
+        control.attach(row, encoder::bitrate_ceiling(circumstances));
+        let encoding = Encoding { row, setup, circumstances, input: source.output };
         let (announce, state) = watch::channel(PipelineState::Starting);
         let progress = Progress::default();
 
-        let source = source::make(&plan.source, &config.camera, drawing)?;
+        let source = source::make(&source, &config.camera, drawing)?;
         let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
-        let encode = encode::make(plan, config.encoder.bitrate, exit)?;
+        let encode = encode::make(encoding, config.encoder.bitrate, exit)?;
 
         let pipeline = gst::Pipeline::new();
         let whole = || -> Result<(), gst::glib::BoolError> {
@@ -136,11 +148,61 @@ impl Pipeline {
         whole().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
         // One clock for all pipelines of the process: their presentation times go on from each other.
         pipeline.use_clock(Some(&gst::SystemClock::obtain()));
-        bus::announce(&pipeline, &source, config.camera.key(), announce);
+        let (source, key) = (source.downgrade(), config.camera.key());
+        let origin =
+            move |element: &gst::Object| match source.upgrade().filter(|source| element.has_as_ancestor(source)) {
+                Some(_) => Origin::Source(key),
+                None => Origin::Elsewhere,
+            };
+        bus::announce(&pipeline, origin, |_, _| {}, announce);
         // From here on Drop takes the pipeline to NULL, whatever happens.
-        let started = Pipeline { running: Some(pipeline), control, state, progress };
+        let started = Pipeline { running: Some(pipeline), cameras: None, control, state, progress };
         started.play()?;
         Ok(started)
+    }
+
+    /// With the selected camera alone: the other is opened, if it is to be, by whoever keeps the pipeline.
+    fn launch_two(
+        config: &VideoConfig,
+        overlay: OverlaySource,
+        units: AccessUnitSender,
+        control: VideoControl,
+    ) -> Result<Pipeline, VideoError> {
+        let encoding = plan::shared_encoder(config)?;
+        control.attach(encoding.row, encoder::bitrate_ceiling(encoding.circumstances));
+        let (announce, state) = watch::channel(PipelineState::Starting);
+        let progress = Progress::default();
+        let fault = |error: gst::glib::BoolError| VideoError::GStreamer { problem: error.to_string() };
+
+        let cameras = Cameras::new(config, encoding.row, overlay, &control, announce.clone())?;
+        let exit = Exit { control: control.clone(), units, state: announce.clone(), progress: progress.clone() };
+        let encode = encode::make(encoding, config.encoder.bitrate, exit)?;
+        cameras::guard(&encode, control.clone());
+
+        let pipeline = gst::Pipeline::new();
+        pipeline.add_many([cameras.bin(), &encode]).and_then(|()| cameras.bin().link(&encode)).map_err(fault)?;
+        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        bus::announce(&pipeline, cameras.origin(), cameras.unwanted(), announce);
+        let started = Pipeline { running: Some(pipeline), cameras: Some(Arc::new(cameras)), control, state, progress };
+        started.play()?;
+        Ok(started)
+    }
+
+    /// Opens and closes its cameras, where it has two.
+    pub(super) fn cameras(&self) -> Option<Arc<Cameras>> {
+        self.cameras.clone()
+    }
+
+    /// Sets controls of this view's camera, when it is open and V4L2's. Those that are not named stay as they are.
+    pub fn set_camera_controls(&self, view: View, controls: &[(String, i32)]) {
+        let camera = match (&self.cameras, &self.running) {
+            (Some(cameras), _) => cameras.element(view, camera::CAMERA_NAME),
+            (None, Some(pipeline)) if view == View::Front => pipeline.by_name(camera::CAMERA_NAME),
+            _ => None,
+        };
+        if let Some(camera) = camera.filter(|camera| camera.has_property(encoder::CONTROLS)) {
+            camera.set_property_from_str(encoder::CONTROLS, &camera::controls_text(controls));
+        }
     }
 
     /// A handle that steers this pipeline and reads its counters.
@@ -177,6 +239,9 @@ impl Pipeline {
 
     fn shut_down(&mut self) -> Result<(), VideoError> {
         let Some(pipeline) = self.running.take() else { return Ok(()) };
+        if let Some(cameras) = &self.cameras {
+            cameras.end();
+        }
         let (stopped, wait) = sync_channel::<()>(1);
         let stopper = thread::Builder::new().name("video-stop".into()).spawn({
             let pipeline = pipeline.clone();
@@ -237,4 +302,4 @@ impl Drop for Pipeline {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

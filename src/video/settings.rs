@@ -4,13 +4,126 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::control::CameraControls;
+
 /// Everything the picture flow needs to start.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoConfig {
     /// Where raw pictures come from.
     pub camera: CameraConfig,
+    /// A second camera that can take the first one's place in the picture.
+    pub rear: Option<RearConfig>,
     /// How they are coded.
     pub encoder: EncoderConfig,
+}
+
+impl VideoConfig {
+    /// The camera of this view; the only one where there is no second.
+    pub fn camera_of(&self, view: View) -> CameraConfig {
+        match (&self.rear, view) {
+            (Some(rear), View::Rear) => {
+                CameraConfig { source: rear.source.clone(), orientation: rear.orientation, ..self.camera.clone() }
+            }
+            _ => self.camera.clone(),
+        }
+    }
+
+    /// The values of the controls of this view's camera, where it has any.
+    pub fn controls_mut(&mut self, view: View) -> Option<&mut Vec<(String, i32)>> {
+        let source = match (&mut self.rear, view) {
+            (Some(rear), View::Rear) => &mut rear.source,
+            (None, View::Rear) => return None,
+            (_, View::Front) => &mut self.camera.source,
+        };
+        match source {
+            Source::Usb(usb) => Some(&mut usb.controls),
+            Source::Test | Source::Pipeline(_) | Source::Csi(_) => None,
+        }
+    }
+
+    /// Takes over other values of the cameras' controls.
+    pub(super) fn set_controls(&mut self, changed: &CameraControls) {
+        for (view, changed) in View::ALL.into_iter().zip(changed) {
+            if let (Some(changed), Some(controls)) = (changed, self.controls_mut(view)) {
+                controls.clone_from(changed);
+            }
+        }
+    }
+
+    /// The setting to blame when this view has no picture.
+    pub fn key(&self, view: View) -> &'static str {
+        view.key(self.camera_of(view).key())
+    }
+}
+
+/// Which of two cameras the picture is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Ahead.
+    #[default]
+    Front,
+    /// Back.
+    Rear,
+}
+
+impl View {
+    /// Both, in the order of their numbers.
+    pub const ALL: [Self; 2] = [Self::Front, Self::Rear];
+
+    /// The other one.
+    pub fn other(self) -> Self {
+        match self {
+            Self::Front => Self::Rear,
+            Self::Rear => Self::Front,
+        }
+    }
+
+    /// Its number on the wire: 0 or 1.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Front => "front",
+            Self::Rear => "rear",
+        }
+    }
+
+    /// The setting of this view's camera that is for the front one's what `front` is.
+    pub fn key(self, front: &'static str) -> &'static str {
+        match (self, front) {
+            (Self::Rear, "camera.kind") => "camera.rear.kind",
+            (Self::Rear, "camera.pipeline") => "camera.rear.pipeline",
+            (Self::Rear, "camera.device") => "camera.rear.device",
+            (Self::Rear, "camera.sensor") => "camera.rear.sensor",
+            _ => front,
+        }
+    }
+}
+
+/// A second camera. Its pictures have the size and rate of the first one's: it is one stream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RearConfig {
+    /// Which source.
+    pub source: Source,
+    /// How its pictures are turned.
+    pub orientation: Orientation,
+    /// What the camera does that is not shown.
+    pub idle: Idle,
+    /// Whether driving back shows it, and driving forward the first one.
+    pub on_reverse: bool,
+}
+
+/// What a camera does that is not shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Idle {
+    /// It runs on, so that it is shown at once when it is selected.
+    #[default]
+    Warm,
+    /// It is closed: it takes as long to be shown as it takes to open.
+    Stopped,
 }
 
 /// The source of raw pictures.

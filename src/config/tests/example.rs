@@ -75,6 +75,8 @@ const COMPANIONS: &[(&str, &[&str])] = &[
     ("ice.servers[].tls_ca_file", RELAY),
     ("ice.servers[].tls_pin_sha256", RELAY),
     ("ice.servers[].tls_insecure", RELAY),
+    ("camera.idle", &["camera.rear.kind"]),
+    ("camera.switch_on_reverse", &["camera.rear.kind"]),
     ("drive.pca9685.oe_chip", &["drive.pca9685.oe_line"]),
     ("drive.pca9685.oe_line", &["drive.pca9685.oe_chip"]),
 ];
@@ -94,7 +96,19 @@ const ALTERNATIVES: &[&str] = &[
     "channels.stream.max_packet_life_time_ms",
     "camera.kind",
     "camera.controls",
+    "camera.rear.kind",
+    "camera.rear.controls",
 ];
+
+/// The text with the `kind` of this table's camera taken in and set.
+fn of_kind(text: &str, table: &str, kind: &str) -> String {
+    let line = lines().into_iter().find(|line| line.key == schema::join(table, "kind")).expect("it is shown").number;
+    let set = |(number, text): (usize, &str)| match number == line {
+        true => format!("kind = \"{kind}\"\n"),
+        false => format!("{text}\n"),
+    };
+    text.lines().enumerate().map(set).collect()
+}
 
 #[test]
 fn the_example_is_right_as_it_is() {
@@ -138,11 +152,12 @@ fn each_commented_line_of_the_example_is_right_when_it_is_taken_in() {
         let mut taken: Vec<_> = lines.iter().filter(|other| companions.contains(&other.key.as_str())).collect();
         taken.push(line);
         let mut text = with(&taken);
-        if line.key == "camera.pipeline" {
-            text = text.replace("# kind = \"test\"", "kind = \"pipeline\"");
-        }
-        if line.key == "camera.controls" {
-            text = text.replace("# kind = \"test\"", "kind = \"usb\"");
+        match line.key.as_str() {
+            "camera.pipeline" => text = of_kind(&text, "camera", "pipeline"),
+            "camera.controls" => text = of_kind(&text, "camera", "usb"),
+            "camera.rear.pipeline" => text = of_kind(&text, "camera.rear", "pipeline"),
+            "camera.rear.controls" => text = of_kind(&text, "camera.rear", "usb"),
+            _ => {}
         }
         let loaded = example(text).parse().unwrap_or_else(|problems| panic!("{}: {problems}", line.key));
         let key = line.key.replace("[]", "[0]");
@@ -156,7 +171,7 @@ fn each_commented_line_of_the_example_is_right_when_it_is_taken_in() {
 fn all_commented_lines_of_the_example_that_go_together_are_right_together() {
     let lines = lines();
     let together: Vec<_> = lines.iter().filter(|line| !ALTERNATIVES.contains(&line.key.as_str())).collect();
-    let text = with(&together).replace("# kind = \"test\"", "kind = \"pipeline\"");
+    let text = of_kind(&of_kind(&with(&together), "camera", "pipeline"), "camera.rear", "pipeline");
     let text = text.replace("actuator = \"simulated\"", "actuator = \"pca9685\"");
     let loaded = example(text).loaded();
     assert!(loaded.config.drive.lap_sensor.is_some() && loaded.config.drive.bridge.is_some());

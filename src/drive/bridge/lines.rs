@@ -27,6 +27,11 @@ const RESERVED_TOPIC: &str = "drive";
 pub enum BridgeRequest {
     /// Send this JSON object on `metric`.
     Metric(String),
+    /// Show the rear camera, or the front one.
+    SelectCamera {
+        /// Which.
+        rear: bool,
+    },
 }
 
 /// Why a line of a program was not taken. Goes back to it as `{"error":"…"}`.
@@ -36,6 +41,8 @@ pub(super) enum LineProblem {
     NotJson(String),
     #[error("unknown line: send {{\"metric\":{{\"<topic>\":{{\"key\":\"…\",\"value\":…}}}}}}")]
     Unknown,
+    #[error("unknown camera: send {{\"camera\":{{\"key\":\"select\",\"value\":0}}}}, or 1 for the rear one")]
+    UnknownCamera,
     #[error("the topic \"{RESERVED_TOPIC}\" is the gate's own")]
     Reserved,
     #[error("longer than {LINE_LIMIT} bytes")]
@@ -90,12 +97,24 @@ pub(super) fn error(problem: &str) -> Line {
 /// What a program's line asks for.
 pub(super) fn request(line: &[u8]) -> Result<BridgeRequest, LineProblem> {
     let value: Value = serde_json::from_slice(line).map_err(|error| LineProblem::NotJson(error.to_string()))?;
+    if let Some(camera) = value.get("camera") {
+        return select_camera(camera).ok_or(LineProblem::UnknownCamera);
+    }
     let message = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("metric"));
     let metric: &Map<String, Value> = message.and_then(Value::as_object).ok_or(LineProblem::Unknown)?;
     if metric.contains_key(RESERVED_TOPIC) {
         return Err(LineProblem::Reserved);
     }
     Ok(BridgeRequest::Metric(Value::from(metric.clone()).to_string()))
+}
+
+fn select_camera(camera: &Value) -> Option<BridgeRequest> {
+    let rear = match (camera.get("key")?.as_str()?, camera.get("value")?.as_f64()?) {
+        ("select", 0.0) => false,
+        ("select", 1.0) => true,
+        _ => return None,
+    };
+    Some(BridgeRequest::SelectCamera { rear })
 }
 
 fn pulses_of(output: &Output) -> Value {

@@ -20,6 +20,7 @@
 //! | line | what it does |
 //! |---|---|
 //! | `{"metric":{"battery":{"key":"volts","value":11.8}}}` | the object goes out on `metric`, if the link has room. The topic `drive` is refused: it is the gate's |
+//! | `{"camera":{"key":"select","value":1}}` | the rear camera is shown, with 0 the front one; where there is only one, nothing happens |
 //!
 //! # Limits
 //! [`MAX_PROGRAMS`] programs, lines of at most 4096 bytes (a longer one ends the connection). Nothing waits for a

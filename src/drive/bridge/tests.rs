@@ -59,6 +59,15 @@ fn a_program_may_publish_but_not_speak_for_the_gate() {
     for unknown in ["{}", "[]", "3", r#"{"metric":5}"#, r#"{"estop":1}"#, r#"{"metric":{},"more":1}"#] {
         assert_eq!(lines::request(unknown.as_bytes()), Err(LineProblem::Unknown), "{unknown}");
     }
+    for (line, rear) in [
+        (r#"{"camera":{"key":"select","value":0}}"#, Some(false)),
+        (r#"{"camera":{"key":"select","value":1}}"#, Some(true)),
+        (r#"{"camera":{"key":"select","value":2}}"#, None),
+        (r#"{"camera":1}"#, None),
+    ] {
+        let expected = rear.map(|rear| BridgeRequest::SelectCamera { rear }).ok_or(LineProblem::UnknownCamera);
+        assert_eq!(lines::request(line.as_bytes()), expected, "{line}");
+    }
     for junk in ["{", "metric", "{\"metric\":{}}}", "\u{0}", "\u{fffd}"] {
         assert!(matches!(lines::request(junk.as_bytes()), Err(LineProblem::NotJson(_))), "{junk}");
     }

@@ -62,6 +62,10 @@ export class Controls extends EventTarget {
       if (!event.repeat) this.dispatchEvent(new CustomEvent("stop"));
       return;
     }
+    if (event.code === "KeyC") {
+      if (!event.repeat) this.dispatchEvent(new CustomEvent("camera"));
+      return;
+    }
     if (!(event.code in KEYS) || event.target?.type === "range") return;
     event.preventDefault();
     if (event.repeat) return;

@@ -70,6 +70,9 @@ export class Driver {
     this.say("estop", "clear", 1);
   }
 
+  /** 0 is the front camera, 1 the rear one. */
+  selectCamera(number) { this.say("camera", "select", number); }
+
   takeWheel() { this.say("wheel", "take", 1); }
 
   releaseWheel() {

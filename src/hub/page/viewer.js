@@ -216,6 +216,7 @@ function metric(text) {
     }
     if (topic === "hub" && body?.key === "publisher") now.car = body.value === 1;
     if (topic === "drive") driveMetric(body ?? {});
+    if (topic === "camera" && body?.key === "shown") now.camera = body.value;
     if (topic !== "hub" && topic !== "wheel") log.add(topic, body);
   }
   render();
@@ -244,6 +245,10 @@ function wireControls() {
   const stop = () => { driver.latch(); render(); };
   controls.addEventListener("stop", stop);
   $("stop").addEventListener("click", stop);
+  // Cars with one camera never tell which is shown.
+  controls.addEventListener("camera", () => {
+    if (now.camera !== undefined && now.wheel !== "taken") driver.selectCamera(now.camera === 1 ? 0 : 1);
+  });
   $("clear").addEventListener("click", () => { controls.release(); driver.clear(); render(); });
   $("wheel-button").addEventListener("click", () => {
     if (now.wheel === "held") driver.releaseWheel();

@@ -14,7 +14,7 @@ fn turned(source: Source, flip: Flip, rotation: Rotation) -> CameraConfig {
 /// On a board that has these elements, with an encoder that takes pictures from this memory.
 fn on(camera: &CameraConfig, elements: &[&str], memory: Memory) -> Result<SourceDescription, VideoError> {
     let has = |element: &str| elements.contains(&element);
-    describe(camera, &Surroundings { raw_formats: &["I420", "NV12"], memory, device: None, has: &has })
+    describe(camera, &Surroundings { raw_formats: &["I420", "NV12"], memory, device: None, fit: false, has: &has })
 }
 
 fn v4l2_text(usb: UsbConfig, format: Format, elements: &[&str]) -> (String, Output) {
@@ -25,7 +25,7 @@ fn v4l2_text(usb: UsbConfig, format: Format, elements: &[&str]) -> (String, Outp
         rate: Rate { frames: 30_000, seconds: 1001 },
     };
     let device = Some((Path::new("/dev/video2"), mode));
-    let around = Surroundings { raw_formats: &["I420"], memory: Memory::System, device, has: &has };
+    let around = Surroundings { raw_formats: &["I420"], memory: Memory::System, device, fit: false, has: &has };
     let described = describe(&camera(Source::Usb(usb)), &around).expect("it can be described");
     (described.launch_text, described.output)
 }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::table::OUTPUT_CAPS;
 use super::*;
 
 fn config(kbps: u32) -> EncoderConfig {

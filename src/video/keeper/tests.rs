@@ -10,8 +10,12 @@ use gstreamer::prelude::*;
 use super::*;
 use crate::video::frame::AccessUnit;
 use crate::video::overlay::OverlayState;
-use crate::video::settings::{Bitrate, CameraConfig, EncoderChoice, EncoderConfig, Framerate, Size, Source};
+use crate::video::settings::{
+    Bitrate, CameraConfig, EncoderChoice, EncoderConfig, Framerate, RearConfig, Size, Source,
+};
 use crate::video::units::{AccessUnitReceiver, access_unit_channel};
+
+mod pair;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -19,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 struct Kept {
     units: AccessUnitReceiver,
     state: watch::Receiver<CameraState>,
+    control: VideoControl,
     shutdown: CancellationToken,
     keeping: tokio::task::JoinHandle<Result<(), VideoError>>,
 }
@@ -29,21 +34,32 @@ impl Kept {
         let framerate = Framerate::new(30).expect("a valid rate");
         let mut camera = CameraConfig::new(Source::Pipeline(source.to_owned()), size, framerate);
         adjust(&mut camera);
+        Self::start_with(camera, None)
+    }
+
+    fn start_pair(front: &str, rear: Option<RearConfig>) -> Self {
+        let size = Size::new(320, 240).expect("a valid size");
+        let framerate = Framerate::new(30).expect("a valid rate");
+        Self::start_with(CameraConfig::new(Source::Pipeline(front.to_owned()), size, framerate), rear)
+    }
+
+    fn start_with(camera: CameraConfig, rear: Option<RearConfig>) -> Self {
         let bitrate = Bitrate::from_kbps(800).expect("a valid rate");
         let encoder =
             EncoderConfig { choice: EncoderChoice::Auto, bitrate, key_frame_interval: Duration::from_secs(60) };
         let (sender, units) = access_unit_channel();
         let (announce, state) = watch::channel(CameraState::Starting);
+        let control = VideoControl::new(bitrate);
         let keeper = Keeper {
-            config: VideoConfig { camera, encoder },
+            config: VideoConfig { camera, rear, encoder },
             overlay: OverlaySource::new(|| OverlayState::PARKED),
             units: sender,
-            control: VideoControl::new(bitrate),
+            control: control.clone(),
             state: announce,
         };
         let shutdown = CancellationToken::new();
         let keeping = tokio::spawn(keeper.keep(shutdown.clone()));
-        Self { units, state, shutdown, keeping }
+        Self { units, state, control, shutdown, keeping }
     }
 
     async fn unit(&mut self) -> AccessUnit {

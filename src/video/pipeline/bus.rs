@@ -6,28 +6,48 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::watch;
 
-use super::PipelineState;
+use super::{PipelineState, encode};
 use crate::video::error::{CameraFault, VideoError, shown};
+use crate::video::settings::View;
 
-/// Announces what the bus of `pipeline` says. A fault inside `source` is put down to the setting `source_key`.
+/// Where in a pipeline a fault is.
+pub(super) enum Origin {
+    /// In the source that this setting describes.
+    Source(&'static str),
+    /// In one of two cameras, the one that is not wanted: the picture goes on without it. The setting that describes it.
+    Unwanted(View, &'static str),
+    /// Anywhere else.
+    Elsewhere,
+}
+
+/// Announces what the bus of `pipeline` says; `origin` tells where an element is. `unwanted` takes the faults of a camera
+/// that is not shown.
 pub(super) fn announce(
     pipeline: &gst::Pipeline,
-    source: &gst::Bin,
-    source_key: &'static str,
+    origin: impl Fn(&gst::Object) -> Origin + Send + Sync + 'static,
+    unwanted: impl Fn(View, VideoError) + Send + Sync + 'static,
     state: watch::Sender<PipelineState>,
 ) {
     let bus = pipeline.bus().expect("a pipeline always has a bus");
-    let source = source.downgrade();
     let warned = AtomicBool::new(false);
     // Handled where it is posted, so that nothing queues up on the bus and `start` knows the cause when it fails.
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
-                let from_source =
-                    source.upgrade().zip(message.src()).is_some_and(|(source, from)| from.has_as_ancestor(&source));
-                let fault = fault(error, from_source.then_some(source_key));
+                let (key, view) = match message.src().map_or(Origin::Elsewhere, &origin) {
+                    Origin::Source(key) => (Some(key), None),
+                    Origin::Unwanted(view, key) => (Some(key), Some(view)),
+                    Origin::Elsewhere => (None, None),
+                };
+                let fault = fault(error, key);
                 tracing::debug!(%fault, "video pipeline");
-                finish(&state, PipelineState::Failed(fault));
+                if matches!(fault, VideoError::EncoderFailed { .. }) {
+                    encode::forget_trials();
+                }
+                match view {
+                    Some(view) => unwanted(view, fault),
+                    None => finish(&state, PipelineState::Failed(fault)),
+                }
             }
             gst::MessageView::Eos(_) => finish(&state, PipelineState::Ended),
             gst::MessageView::Warning(warning) => {
@@ -45,7 +65,8 @@ pub(super) fn announce(
     });
 }
 
-fn finish(state: &watch::Sender<PipelineState>, last: PipelineState) {
+/// The first end counts.
+pub(super) fn finish(state: &watch::Sender<PipelineState>, last: PipelineState) {
     state.send_if_modified(|state| {
         let open = matches!(state, PipelineState::Starting | PipelineState::Playing { .. });
         if open {

@@ -9,7 +9,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 
-use super::plan::Plan;
+use super::plan::Encoding;
 use super::{Exit, PipelineState};
 use crate::video::camera;
 use crate::video::control::{VideoControl, count};
@@ -26,6 +26,8 @@ use crate::video::settings::{Bitrate, Framerate, Size};
 use crate::video::units::Offered;
 
 // The names of threads: GStreamer calls a queue's thread "NAME:src", and benches tell the encoder's time by it.
+/// GStreamer name of the queue before the encoder.
+pub(super) const QUEUE_NAME: &str = "encode";
 const QUEUE: &str = "queue name=encode max-size-buffers=1 max-size-bytes=0 max-size-time=0 leaky=downstream";
 // Hands buffers through untouched while the size is the camera's. On the encoder's thread, like all behind the queue.
 const SCALE: &str = "videoscale name=scale ! capsfilter name=size ! ";
@@ -38,35 +40,50 @@ pub(super) fn specimen(element: &str) -> Option<gst::Element> {
     gst::ElementFactory::make(element).build().ok()
 }
 
-/// Makes the bin, ready to be linked to the plan's source. `bitrate` is what the encoder is set up for.
-pub(super) fn make(plan: Plan, bitrate: Bitrate, exit: Exit) -> Result<gst::Bin, VideoError> {
-    let text = text(&plan.setup, plan.row, plan.source.output, SINK);
+/// Makes the bin, ready to be linked to a source. `bitrate` is what the encoder is set up for.
+pub(super) fn make(encoding: Encoding, bitrate: Bitrate, exit: Exit) -> Result<gst::Bin, VideoError> {
+    let text = text(&encoding.setup, encoding.row, encoding.input, SINK);
     let bin = gst::parse::bin_from_description(&text, true)
         .map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
     let element = |name| bin.by_name(name).expect("the description names it");
     let encoder_entry = element(ENCODER_NAME).static_pad("sink").expect("an encoder has a sink pad");
 
-    let (queue, size) = (bin.by_name("encode"), bin.by_name("size"));
+    let (queue, size) = (bin.by_name(QUEUE_NAME), bin.by_name("size"));
     if let Some(queue) = &queue {
         count_leaks(queue, exit.control.clone());
     }
     // Pictures that are left out must not cost the scaler's time; those that are coded already must not be left out.
     let entry = queue.as_ref().and_then(|queue| queue.static_pad("src")).unwrap_or_else(|| encoder_entry.clone());
-    let steering = Arc::new(Steering::new(plan, bitrate, exit.control.clone()));
+    let steering = Arc::new(Steering::new(encoding, bitrate, exit.control.clone()));
     let output = Output { encoder_entry: encoder_entry.downgrade(), steering: steering.clone(), exit, started: false };
     let (encoder, size) = (element(ENCODER_NAME).downgrade(), size.map(|size| size.downgrade()));
-    entry.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    entry.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(encoder) = encoder.upgrade() else { return gst::PadProbeReturn::Ok };
         let size = size.as_ref().and_then(|size| size.upgrade());
         let pts = info.buffer().and_then(|buffer| buffer.pts()).map(Duration::from);
         match steering.before_frame(pts, &encoder, size.as_ref()) {
-            Wanted::Yes => gst::PadProbeReturn::Ok,
+            Wanted::Yes => {
+                if steering.control.trace().is_on() {
+                    follow(&steering.control, pad, &encoder, info);
+                }
+                gst::PadProbeReturn::Ok
+            }
             // Not `Drop`: the bindings free the buffer for it, and GStreamer would free it again.
             Wanted::No => gst::PadProbeReturn::Handled,
         }
     });
     output.receive_from(&element("units").downcast().expect("the description makes it an appsink"));
     Ok(bin)
+}
+
+/// Notes when the picture was captured and that it is here now.
+fn follow(control: &VideoControl, entry: &gst::Pad, encoder: &gst::Element, info: &gst::PadProbeInfo<'_>) {
+    let segment = entry.sticky_event::<gst::event::Segment>(0);
+    let segment = segment.as_ref().and_then(|event| event.segment().downcast_ref::<gst::ClockTime>());
+    let captured = segment.zip(info.buffer()).and_then(|(segment, buffer)| segment.to_running_time(buffer.pts()));
+    if let (Some(captured), Some(now)) = (captured, encoder.current_running_time()) {
+        control.trace().entered(captured.into(), now.saturating_sub(captured).into());
+    }
 }
 
 /// Everything behind the source.
@@ -82,7 +99,7 @@ pub(super) fn text(setup: &Setup, row: &EncoderRow, output: camera::Output, sink
 }
 
 /// What brings pictures to where the encoder takes them.
-fn upload(from: Memory, row: &EncoderRow) -> &'static str {
+pub(super) fn upload(from: Memory, row: &EncoderRow) -> &'static str {
     match (from, row.memory) {
         (Memory::System, Memory::Nvmm) => "nvvidconv ! video/x-raw(memory:NVMM),format=NV12 ! ",
         (Memory::System | Memory::Nvmm, _) => "",
@@ -92,8 +109,30 @@ fn upload(from: Memory, row: &EncoderRow) -> &'static str {
 /// How long an encoder may take for its first pictures before it counts as broken.
 const TRIAL_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(3);
 
-/// Whether the encoder, set up so, really codes pictures of this size here. Says in the log why not.
+/// What came of trying an encoder at a size, in this process: a camera that comes back need not wait for another trial.
+/// Hardware does not come and go; what fails later is tried again (see [`forget_trials`]).
+static TRIALS: Mutex<Vec<(&str, Size, bool)>> = Mutex::new(Vec::new());
+
+fn trials() -> MutexGuard<'static, Vec<(&'static str, Size, bool)>> {
+    TRIALS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// An encoder has failed: what is known of any may be out of date.
+pub(super) fn forget_trials() {
+    trials().clear();
+}
+
+/// Whether the encoder, set up so, really codes pictures of this size here. Says in the log why not, the first time.
 pub(super) fn works(row: &'static EncoderRow, setup: &Setup, size: Size) -> bool {
+    let known = trials().iter().find(|(element, at, _)| (*element, *at) == (row.element, size)).map(|trial| trial.2);
+    known.unwrap_or_else(|| {
+        let works = tried(row, setup, size);
+        trials().push((row.element, size, works));
+        works
+    })
+}
+
+fn tried(row: &'static EncoderRow, setup: &Setup, size: Size) -> bool {
     let tried = try_out(row, setup, size);
     if let Err(problem) = &tried {
         tracing::warn!(encoder = row.element, problem, "this encoder is installed and does not work; trying the next");
@@ -173,8 +212,8 @@ struct Applied {
 }
 
 impl Steering {
-    fn new(plan: Plan, bitrate: Bitrate, control: VideoControl) -> Self {
-        let Plan { row, setup, source, circumstances } = plan;
+    fn new(encoding: Encoding, bitrate: Bitrate, control: VideoControl) -> Self {
+        let Encoding { row, setup, circumstances, input } = encoding;
         let applied = Applied {
             bitrate: row.fit(bitrate),
             scale: Scale::Full,
@@ -185,7 +224,7 @@ impl Steering {
         Self {
             row,
             setup,
-            raw: matches!(source.output, camera::Output::Raw(_)),
+            raw: matches!(input, camera::Output::Raw(_)),
             size: circumstances.size,
             framerate: circumstances.framerate,
             control,
@@ -207,6 +246,9 @@ impl Steering {
         let bitrate = self.encoder_bitrate(framerate);
         let rescale = std::mem::replace(&mut applied.scale, scale) != scale;
         let retune = std::mem::replace(&mut applied.bitrate, bitrate) != bitrate;
+        if applied.gave_output && self.control.take_urgency() {
+            applied.key_frames.end_quiet_window();
+        }
         // The first picture is a key frame anyway, and an order before it can upset an encoder.
         let force = applied.gave_output && applied.key_frames.should_force(self.control.key_frame_requests(), now());
         drop(applied);
@@ -317,6 +359,7 @@ impl Output {
         }
         self.steering.came_out(unit.idr);
         progress.note(unit.encoded_at);
+        control.trace().encoded(&unit);
         match units.offer(unit) {
             Offered::Queued => {}
             Offered::DroppedFull | Offered::Closed | Offered::Superseded => count(&control.counters().units_dropped),

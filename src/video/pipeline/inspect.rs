@@ -9,7 +9,7 @@ use crate::video::camera::Output;
 use crate::video::encoder::{EncoderRow, TABLE, packages_of};
 use crate::video::error::VideoError;
 use crate::video::overlay::{Drawing, OverlaySource, OverlayState};
-use crate::video::settings::{Bitrate, EncoderChoice, EncoderConfig, Size, Source, VideoConfig};
+use crate::video::settings::{Bitrate, CameraConfig, EncoderChoice, EncoderConfig, Size, Source, VideoConfig, View};
 
 /// How long a camera may take for a picture of its own.
 const SNAPSHOT_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(10);
@@ -22,20 +22,45 @@ const PICTURES_TO_SETTLE: u32 = 10;
 /// What keeps it from running.
 pub fn command_line(config: &VideoConfig) -> Result<String, VideoError> {
     gst::init().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
+    if config.rear.is_some() {
+        return two_cameras(config);
+    }
     let plan = plan::plan(config)?;
-    let source = match config.camera.source {
-        // Drawn by this program: the nearest that anybody can paste.
-        Source::Test => format!(
-            "videotestsrc is-live=true ! video/x-raw,format=I420,width={},height={},framerate={}/1",
-            config.camera.size.width(),
-            config.camera.size.height(),
-            config.camera.framerate.per_second()
-        ),
-        _ => plan.source.launch_text,
-    };
+    let source = pasteable(&config.camera, plan.source.launch_text);
     let line =
         format!("gst-launch-1.0 {source} ! {}", encode::text(&plan.setup, plan.row, plan.source.output, "fakesink"));
     Ok(quote_for_shell(&line))
+}
+
+fn two_cameras(config: &VideoConfig) -> Result<String, VideoError> {
+    let plan::Encoding { row, setup, .. } = plan::shared_encoder(config)?;
+    let encode = encode::text(&setup, row, Output::Raw(row.memory), "fakesink");
+    let mut line = format!("gst-launch-1.0 input-selector name=cameras sync-streams=false ! {encode}");
+    for view in View::ALL {
+        let camera = config.camera_of(view);
+        let source = plan::sharing_source(&camera, row).map_err(|error| error.of(view))?;
+        let upload = match source.output {
+            Output::Raw(memory) => encode::upload(memory, row),
+            Output::H264 => "",
+        };
+        // Each has these names in a bin of its own; a command line has no bins.
+        let source = pasteable(&camera, source.launch_text).replace(" name=camera ", " ").replace(" name=pace ", " ");
+        line.push_str(&format!(" {source} ! {upload}cameras."));
+    }
+    Ok(quote_for_shell(&line))
+}
+
+/// The test picture is drawn by this program: the nearest that anybody can paste.
+fn pasteable(camera: &CameraConfig, launch_text: String) -> String {
+    match camera.source {
+        Source::Test => format!(
+            "videotestsrc is-live=true ! video/x-raw,format=I420,width={},height={},framerate={}/1",
+            camera.size.width(),
+            camera.size.height(),
+            camera.framerate.per_second()
+        ),
+        _ => launch_text,
+    }
 }
 
 /// Parentheses and braces mean something to a shell.

@@ -6,12 +6,21 @@ use std::thread;
 use gstreamer as gst;
 
 use super::encode;
-use crate::video::camera::{self, SourceDescription, Surroundings};
+use crate::video::camera::{self, Output, SourceDescription, Surroundings};
 use crate::video::devices;
 use crate::video::encoder::{self, Circumstances, EncoderRow, PASSTHROUGH, Setup};
 use crate::video::error::VideoError;
 use crate::video::modes::{Format, Taken, Wanted};
 use crate::video::settings::{CameraConfig, EncoderConfig, Framerate, Source, VideoConfig};
+
+/// The part of a pipeline that encodes.
+pub(super) struct Encoding {
+    pub(super) row: &'static EncoderRow,
+    pub(super) setup: Setup,
+    pub(super) circumstances: Circumstances,
+    /// What comes to it.
+    pub(super) input: Output,
+}
 
 /// What is going to run.
 pub(super) struct Plan {
@@ -33,14 +42,7 @@ pub(super) fn plan(config: &VideoConfig) -> Result<Plan, VideoError> {
             );
             &PASSTHROUGH
         }
-        _ => encoder::choose(
-            &config.encoder.choice,
-            |element| encode::specimen(element).is_some(),
-            |row| {
-                setup(row, &config.encoder, circumstances)
-                    .is_ok_and(|setup| encode::works(row, &setup, circumstances.size))
-            },
-        )?,
+        _ => encoder(&config.encoder, circumstances)?,
     };
     let source = camera::describe(
         &config.camera,
@@ -48,11 +50,42 @@ pub(super) fn plan(config: &VideoConfig) -> Result<Plan, VideoError> {
             raw_formats: row.raw_formats,
             memory: row.memory,
             device: device.as_ref().map(|(path, mode)| (path.as_path(), *mode)),
+            fit: false,
             has: &is_installed,
         },
     )?;
 
     Ok(Plan { row, setup: setup(row, &config.encoder, circumstances)?, source, circumstances })
+}
+
+/// The encoder behind two cameras, whatever they turn out to give: both are brought to what is configured.
+pub(super) fn shared_encoder(config: &VideoConfig) -> Result<Encoding, VideoError> {
+    let circumstances = circumstances(&config.camera, None);
+    let row = encoder(&config.encoder, circumstances)?;
+    let setup = setup(row, &config.encoder, circumstances)?;
+    Ok(Encoding { row, setup, circumstances, input: Output::Raw(row.memory) })
+}
+
+/// A camera that shares the encoder of `row` with another.
+pub(super) fn sharing_source(camera: &CameraConfig, row: &EncoderRow) -> Result<SourceDescription, VideoError> {
+    let device = device(camera)?;
+    camera::describe(
+        camera,
+        &Surroundings {
+            // One form for both, so that the encoder goes on when they change places.
+            raw_formats: &row.raw_formats[..1],
+            memory: row.memory,
+            device: device.as_ref().map(|(path, mode)| (path.as_path(), *mode)),
+            fit: true,
+            has: &is_installed,
+        },
+    )
+}
+
+fn encoder(config: &EncoderConfig, circumstances: Circumstances) -> Result<&'static EncoderRow, VideoError> {
+    let works =
+        |row| setup(row, config, circumstances).is_ok_and(|setup| encode::works(row, &setup, circumstances.size));
+    Ok(encoder::choose(&config.choice, |element| encode::specimen(element).is_some(), works)?)
 }
 
 pub(super) fn setup(

@@ -12,7 +12,7 @@ use crate::video::settings::{
 };
 use crate::video::units::{ACCESS_UNIT_CAPACITY, AccessUnitReceiver, access_unit_channel};
 
-mod decode;
+pub(in crate::video) mod decode;
 mod faults;
 mod lab;
 mod sources;
@@ -28,6 +28,7 @@ fn config(source: Source, width: u32, height: u32) -> VideoConfig {
             Size::new(width, height).expect("a valid size"),
             Framerate::new(30).expect("a valid rate"),
         ),
+        rear: None,
         encoder: EncoderConfig {
             choice: EncoderChoice::Auto,
             bitrate: kbps(800),

@@ -59,6 +59,7 @@ pub async fn run(signal: SignalConfig, most_kbps: u32, did: Shared, shutdown: Ca
     let (size, framerate) = (Size::new(640, 480).expect("a size"), Framerate::new(30).expect("a rate"));
     let config = VideoConfig {
         camera: CameraConfig::new(Source::Pipeline(SOURCE.into()), size, framerate),
+        rear: None,
         encoder: EncoderConfig {
             choice: EncoderChoice::Named("x264enc".into()),
             bitrate: kbps(START_KBPS.min(most_kbps)),

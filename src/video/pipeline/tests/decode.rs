@@ -6,15 +6,15 @@ use gstreamer_app::{AppSink, AppSrc};
 
 use crate::video::frame::AccessUnit;
 
-pub(super) struct Picture {
-    pub(super) luma: Vec<u8>,
-    pub(super) width: usize,
-    pub(super) height: usize,
-    pub(super) stride: usize,
+pub(in crate::video) struct Picture {
+    pub(in crate::video) luma: Vec<u8>,
+    pub(in crate::video) width: usize,
+    pub(in crate::video) height: usize,
+    pub(in crate::video) stride: usize,
 }
 
 /// Decodes a stream that begins with an IDR. Panics when the decoder complains.
-pub(super) fn decode(units: &[AccessUnit]) -> Vec<Picture> {
+pub(in crate::video) fn decode(units: &[AccessUnit]) -> Vec<Picture> {
     let pipeline = gst::parse::launch(
         "appsrc name=in format=time max-bytes=0 caps=video/x-h264,stream-format=byte-stream,alignment=au \
          ! h264parse ! openh264dec ! videoconvert ! video/x-raw,format=I420 ! appsink name=out sync=false",

@@ -108,8 +108,7 @@ async fn only_what_is_not_live_is_held_back_until_it_is_due() {
     for (source, paced) in [("videotestsrc is-live=true", false), ("videotestsrc", true)] {
         let mut running = Running::start(&config(pipeline(source), 320, 240));
         running.take(3).await;
-        let pace =
-            running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name(crate::video::camera::PACE_NAME));
+        let pace = running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name(camera::PACE_NAME));
         assert_eq!(pace.expect("it is there").property::<bool>("sync"), paced, "{source}");
     }
 }
