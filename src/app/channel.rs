@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -72,7 +72,8 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     process::save_memory();
     let (outlet, metrics) = Outlet::new();
     let provocation = Provocation::by_environment();
-    let car = Car::start(&config.drive, &outlet, &provocation)?;
+    let stirred = Arc::new(Notify::new());
+    let car = Car::start(&config.drive, &outlet, &stirred, &provocation)?;
     process::guard(car.drive.handle());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
@@ -85,6 +86,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         started: now(),
         drive: car.drive.handle(),
         car: car.simulated.clone(),
+        stirred,
         picture: control.clone(),
         camera: camera_state.clone(),
         outlet: outlet.clone(),
@@ -244,13 +246,14 @@ struct Car {
 }
 
 impl Car {
-    fn start(config: &DriveConfig, outlet: &Outlet, provocation: &Provocation) -> Result<Self> {
+    fn start(config: &DriveConfig, outlet: &Outlet, stirred: &Arc<Notify>, provocation: &Provocation) -> Result<Self> {
         let bridge = start_bridge(config, outlet, provocation)?;
         let (actuator, simulated) = actuator(config, bridge.as_ref())?;
         let ended = CancellationToken::new();
         let mut events = DriveEvents {
             outlet: outlet.clone(),
             bridge: bridge.as_ref().map(Bridge::handle),
+            stirred: stirred.clone(),
             ended: ended.clone(),
             provocation: provocation.clone(),
         };

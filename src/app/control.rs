@@ -1,7 +1,9 @@
 //! The edges of the car: what the link brings goes to the drive, what the drive tells goes to viewers, programs and the log.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::provoke::Provocation;
@@ -51,6 +53,8 @@ impl ControlSink for CarControl {
 pub(super) struct DriveEvents {
     pub(super) outlet: Outlet,
     pub(super) bridge: Option<BridgeHandle>,
+    /// Given at each change of the gate's state: the car may move from now on, or comes to rest.
+    pub(super) stirred: Arc<Notify>,
     /// Given when the thread has ended, for whatever reason.
     pub(super) ended: CancellationToken,
     pub(super) provocation: Provocation,
@@ -61,8 +65,9 @@ impl DriveEvents {
         if let DriveEvent::MaxSpeed(_) = event {
             self.provocation.at("drive thread");
         }
-        if let (DriveEvent::State(state), Some(bridge)) = (event, &self.bridge) {
-            bridge.gate(*state);
+        if let DriveEvent::State(state) = event {
+            self.stirred.notify_one();
+            self.bridge.iter().for_each(|bridge| bridge.gate(*state));
         }
         if let Some(message) = report::drive_event(event) {
             self.outlet.send(message);

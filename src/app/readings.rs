@@ -5,11 +5,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::drive::DriveHandle;
+use crate::drive::event::DriveSnapshot;
 use crate::drive::simulated::SimulatedCar;
 use crate::rtc::congestion::LinkStatus;
 use crate::rtc::publisher::PublishStatus;
@@ -25,6 +25,8 @@ use crate::video::recovery::CameraState;
 
 /// How often what moves is looked at.
 const MOTION_PERIOD: Duration = Duration::from_millis(100);
+/// How long it is looked at after the gate has changed its state: what comes to rest does so by a brake pulse and a ramp.
+const SETTLING: Duration = Duration::from_secs(1);
 
 /// What everything known is read from.
 pub(super) struct Readings {
@@ -32,6 +34,8 @@ pub(super) struct Readings {
     pub(super) started: Instant,
     pub(super) drive: DriveHandle,
     pub(super) car: Option<SimulatedCar>,
+    /// Given when the gate's state changes.
+    pub(super) stirred: Arc<Notify>,
     pub(super) picture: VideoControl,
     pub(super) camera: watch::Receiver<CameraState>,
     pub(super) outlet: Outlet,
@@ -63,17 +67,23 @@ impl Readings {
 
     /// Tells viewers until `shutdown`.
     pub(super) async fn tell(self: Arc<Self>, settings: watch::Receiver<TelemetryConfig>, shutdown: CancellationToken) {
-        let mut ticks = tokio::time::interval(MOTION_PERIOD);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut shown = None;
+        let mut shown: Option<DriveSnapshot> = None;
         let mut counted: Option<(VideoStats, Instant)> = None;
         let mut next_round = now();
+        let (mut next_motion, mut attentive_until) = (next_round, next_round);
         loop {
+            let moves = self.drive.snapshot().state.moves() || now() < attentive_until;
+            let wake = if moves { next_round.min(next_motion) } else { next_round };
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                _ = ticks.tick() => {}
+                () = tokio::time::sleep_until(wake.into()) => {}
+                () = self.stirred.notified() => {
+                    attentive_until = now() + SETTLING;
+                    continue;
+                }
             }
             let (now, settings) = (now(), settings.borrow().clone());
+            next_motion = now + MOTION_PERIOD;
             // A tick may come a little early of its round.
             let round = now + MOTION_PERIOD / 2 >= next_round;
             if settings.tells(Topic::Drive) {

@@ -78,6 +78,11 @@ impl State {
         }
     }
 
+    /// Whether the car may be moving by what is written to it.
+    pub const fn moves(self) -> bool {
+        matches!(self, Self::Armed | Self::Braking { .. })
+    }
+
     /// Why it is not armed.
     pub const fn cause(self) -> Option<StopCause> {
         match self {

@@ -11,8 +11,9 @@ use crate::rtc::pump::{Live, LiveEnds};
 use crate::video::rate::{LinkReading, RateController, Steering, Targets};
 use crate::video::settings::{Framerate, RateConfig, Size};
 
-/// Silence and patience are judged this often; whatever the peer says is acted upon at once.
-const TICK: Duration = Duration::from_millis(100);
+/// Silence and patience are judged when the peer has said nothing for this long; whatever it says is acted upon at once.
+/// Longer than between two of the usual feedbacks, 100 ms: a wake-up costs more than what is done in it.
+const TICK: Duration = Duration::from_millis(150);
 /// The link's status is told this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -86,7 +87,10 @@ impl Session {
         status.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let second = tokio::select! {
-                () = self.ends.link.news() => false,
+                () = self.ends.link.news() => {
+                    ticks.reset();
+                    false
+                }
                 _ = ticks.tick() => false,
                 _ = status.tick() => true,
             };
