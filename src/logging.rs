@@ -139,20 +139,25 @@ pub fn start(filter: &LogFilter) -> Result<LogControl, AlreadyStarted> {
 /// From now on a panic is one line in the log: thread, message and place. With `RUST_BACKTRACE=1` the backtrace follows.
 pub fn log_panics() {
     std::panic::set_hook(Box::new(|panic: &PanicHookInfo<'_>| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-        let message = panic.payload_as_str().unwrap_or("no message");
         let backtrace = std::backtrace::Backtrace::capture();
-        if tracing::enabled!(Level::ERROR) {
-            tracing::error!(%place, thread, "panic: {message}");
-        } else {
-            let line = format!("rtcpub: panic: {message} place={place} thread={thread:?}");
-            complain(&line.replace('\n', "\\n"));
-        }
+        log_panic(panic);
         if backtrace.status() == std::backtrace::BacktraceStatus::Captured {
             complain(&backtrace.to_string());
         }
     }));
+}
+
+/// The one line, at once: without the backtrace, whose names take most of a second to find on a small board.
+pub fn log_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let message = panic.payload_as_str().unwrap_or("no message");
+    if tracing::enabled!(Level::ERROR) {
+        tracing::error!(%place, thread, "panic: {message}");
+    } else {
+        let line = format!("rtcpub: panic: {message} place={place} thread={thread:?}");
+        complain(&line.replace('\n', "\\n"));
+    }
 }
 
 /// Writes a line to standard error, as far as anyone listens there.

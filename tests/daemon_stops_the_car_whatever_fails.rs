@@ -170,6 +170,9 @@ async fn a_new_configuration_of_the_drive_stops_the_car_first() {
     scene.outputs.are_driven_to(half, &scene.driver, &[motion("forward", 20)]).await;
 }
 
+/// The goal is 50 ms; the rest is for a busy machine. Resolving a backtrace first would take longer.
+const AFTER_PANIC: Duration = Duration::from_millis(250);
+
 /// Each place that can be made to panic, and what passes it.
 const PLACES: [(&str, Poke); 17] = [
     ("publisher", Poke::Nothing),
@@ -221,6 +224,8 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         let mut daemon = Daemon::start_with(&file, &settings, |command| {
             command
                 .env("RTCPUB_TEST_PANIC", "1")
+                // The car must not wait for it.
+                .env("RUST_BACKTRACE", "1")
                 .env("NOTIFY_SOCKET", &service_manager)
                 .env("WATCHDOG_USEC", "5000000");
         });
@@ -229,7 +234,6 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         let mut outputs = Outputs::of_board();
         outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
 
-        let asked = Instant::now();
         driver.says(&format!(r#"{{"panic":{{"key":"{place}","value":1}}}}"#)).await;
         daemon.process.says("a panic is asked for").await;
         match poke {
@@ -246,11 +250,10 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         let exited = daemon.process.exited().await;
         assert_eq!(lab::Registers::open().pulses(), NEUTRAL, "{place}");
         assert_eq!(exited.code, Some(70), "{place}\n{}", exited.text());
-        let panic = exited.said(&format!("provoked in {place}"));
-        let neutral = outputs.reach(NEUTRAL).await;
-        let milliseconds = |at: Instant| at.saturating_duration_since(asked).as_secs_f64() * 1e3;
-        let (neutral, told) = (milliseconds(neutral), milliseconds(panic.at));
-        println!("{place}: asked for, neutral after {neutral:.1} ms, told after {told:.1} ms");
+        let panicked = exited.said(&format!("provoked in {place}")).written();
+        let took = outputs.reach(NEUTRAL).await.saturating_duration_since(panicked);
+        println!("{place}: {:.1} ms from the panic to neutral", took.as_secs_f64() * 1e3);
+        assert!(took < AFTER_PANIC, "{place}: {took:?}");
     }
 }
 

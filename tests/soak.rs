@@ -1,8 +1,7 @@
 //! Nothing grows: a daemon that loses its session or its camera again and again is afterwards as big as before.
 //!
-//! Short in every run; `RTCPUB_LONG=1` for 200 reconnects over a quarter of an hour and 50
-//! camera faults. Memory, file descriptors, threads and
-//! tasks are those that the daemon tells of itself, which are the kernel's figures.
+//! Short in every run; `RTCPUB_LONG=1` for 200 reconnects over a quarter of an hour and 50 camera faults. Memory, file
+//! descriptors, threads and tasks are those that the daemon tells of itself, which are the kernel's figures.
 #![expect(clippy::print_stderr, reason = "the figures are for those who look")]
 
 mod common;

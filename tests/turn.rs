@@ -5,7 +5,7 @@ mod coturn;
 mod far;
 mod spider;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Write;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::atomic::Ordering;
@@ -21,7 +21,7 @@ use rtcpub::secret::Secret;
 use rtcpub::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use spider::{Server, within};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
@@ -180,6 +180,34 @@ impl Proxy {
     fn cut(&self) {
         std::mem::take(&mut *self.cut.lock().unwrap()).cancel();
     }
+}
+
+/// A UDP server's stand-in that loses the first datagram of each client.
+async fn losing_the_first_to(server: SocketAddr) -> (SocketAddr, JoinHandle<()>) {
+    let front = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let address = front.local_addr().unwrap();
+    let serving = tokio::spawn(async move {
+        let (mut clients, mut answering) = (HashMap::<SocketAddr, Arc<UdpSocket>>::new(), JoinSet::new());
+        let mut datagram = [0; 2048];
+        loop {
+            let (length, client) = front.recv_from(&mut datagram).await.unwrap();
+            if let Some(back) = clients.get(&client) {
+                let _ = back.send(&datagram[..length]).await;
+                continue;
+            }
+            let back = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+            back.connect(server).await.unwrap();
+            clients.insert(client, back.clone());
+            let front = front.clone();
+            answering.spawn(async move {
+                let mut datagram = [0; 2048];
+                while let Ok(length) = back.recv(&mut datagram).await {
+                    let _ = front.send_to(&datagram[..length], client).await;
+                }
+            });
+        }
+    });
+    (address, serving)
 }
 
 fn turn(address: SocketAddr, transport: TurnTransport, credential: TurnCredential) -> IceServer {
@@ -361,6 +389,25 @@ async fn of_several_relays_the_one_by_udp_is_used_and_losing_the_others_costs_no
     session.stop().await;
     tcp.serving.abort();
     tls.serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_datagram_that_is_lost_does_not_make_the_second_best_relay_the_sessions_way() {
+    let coturn = Coturn::start();
+    let tcp = Proxy::to(coturn.address()).await;
+    let (udp, losing) = losing_the_first_to(coturn.address()).await;
+    let servers = vec![
+        turn(tcp.address, TurnTransport::Tcp, static_credential()),
+        turn(udp, TurnTransport::Udp, static_credential()),
+    ];
+    let mut session = Session::start(Trickle::None, ice(IcePolicy::Relay, servers)).await;
+    session.works().await;
+    tcp.cut();
+    session.comes_back().await;
+    assert_eq!(session.far.offers.load(Ordering::SeqCst), 1, "media did not go by TCP");
+    session.stop().await;
+    tcp.serving.abort();
+    losing.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

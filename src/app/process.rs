@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::drive::DriveHandle;
 use crate::drive::gate::StopCause;
 use crate::exit::Exit;
+use crate::logging;
 
 /// One: the packets of a picture are then all queued before the peer connection takes the first, which saves a wake-up a
 /// packet.
@@ -95,16 +96,18 @@ pub(super) fn save_memory() {
 
 /// From now on a panic anywhere stops the car, waits for neutral, and ends the process: nothing limps on.
 ///
-/// On the drive thread itself it only logs: there, neutral comes with the unwinding, and the thread tells its end.
+/// On the drive thread itself it only logs, and no backtrace: there, neutral comes with the unwinding, which must not wait
+/// for one, and the thread tells its end.
 pub(super) fn guard(drive: DriveHandle) {
     let previous = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         // The car first: writing a backtrace can take longer than the car may roll.
         drive.stop(StopCause::Panic);
-        previous(panic);
         if std::thread::current().name() == Some(crate::drive::THREAD_NAME) {
+            logging::log_panic(panic);
             return;
         }
+        previous(panic);
         if !drive.stop_and_confirm(StopCause::Panic, PANIC_DEADLINE) {
             tracing::error!("neutral was not confirmed: run `rtcpub park`, or cut the power");
         }

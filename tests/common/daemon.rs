@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -183,6 +183,23 @@ impl Hub {
 pub struct Line {
     pub at: Instant,
     pub text: String,
+}
+
+impl Line {
+    /// When its process wrote it, by the time the line begins with: on a busy machine it is read later.
+    pub fn written(&self) -> Instant {
+        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+        let time = self.text.split(['T', 'Z']).nth(1).expect("a line begins with its date and time");
+        let [hours, minutes, seconds] = [0, 1, 2].map(|part| {
+            let part = time.split(':').nth(part).and_then(|part| part.parse::<f64>().ok());
+            Duration::from_secs_f64(part.expect("hours, minutes and seconds"))
+        });
+        let written = hours * 3600 + minutes * 60 + seconds;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock that is set").as_secs_f64();
+        let now_of_day = Duration::from_secs_f64(now % DAY.as_secs_f64());
+        let ago = now_of_day.checked_sub(written).unwrap_or_else(|| now_of_day + DAY - written);
+        Instant::now().checked_sub(ago).expect("this machine ran then")
+    }
 }
 
 /// A process whose log is read.

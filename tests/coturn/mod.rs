@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -155,18 +155,25 @@ impl Coturn {
         self.wait_until_it_listens();
     }
 
+    /// By UDP as well, which it serves some time after TCP: a first request that is lost comes again after 200 ms, and by
+    /// then a relay by a stream has been found.
     fn wait_until_it_listens(&mut self) {
+        let (plain, tls) = (self.address(), self.tls_address());
+        self.wait_for("by TCP", || TcpStream::connect(plain).is_ok());
+        self.wait_for("by TLS", || TcpStream::connect(tls).is_ok());
+        self.wait_for("by UDP", || answers_by_udp(plain));
+    }
+
+    fn wait_for(&mut self, what: &str, serves: impl Fn() -> bool) {
         #[expect(clippy::disallowed_methods, reason = "a deadline for another process")]
         let deadline = Instant::now() + START_TIMEOUT;
-        for address in [self.address(), self.tls_address()] {
-            while TcpStream::connect(address).is_err() {
-                #[expect(clippy::disallowed_methods, reason = "as above")]
-                let now = Instant::now();
-                let ended = self.process.as_mut().expect("just spawned").try_wait().expect("a child");
-                assert!(ended.is_none() && now < deadline, "coturn does not listen at {address}: {}", self.log());
-                // Another process's start has no event to wait for.
-                std::thread::sleep(Duration::from_millis(10));
-            }
+        while !serves() {
+            #[expect(clippy::disallowed_methods, reason = "as above")]
+            let now = Instant::now();
+            let ended = self.process.as_mut().expect("just spawned").try_wait().expect("a child");
+            assert!(ended.is_none() && now < deadline, "coturn does not serve {what}: {}", self.log());
+            // Another process's start has no event to wait for.
+            std::thread::sleep(Duration::from_millis(10));
         }
     }
 }
@@ -180,6 +187,15 @@ impl Drop for Coturn {
 /// The credential of [`USER`].
 pub fn static_credential() -> TurnCredential {
     TurnCredential::Static { username: USER.to_owned(), password: Secret::new(PASSWORD) }
+}
+
+/// Whether a STUN binding request (RFC 8489 §5) is answered.
+fn answers_by_udp(server: SocketAddr) -> bool {
+    const REQUEST: [u8; 20] = *b"\x00\x01\x00\x00\x21\x12\xa4\x42rtcpub-tests";
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    socket.connect(server).expect("an address of this machine");
+    socket.set_read_timeout(Some(Duration::from_millis(50))).expect("not zero");
+    socket.send(&REQUEST).and_then(|_| socket.recv(&mut [0; 1500])).is_ok()
 }
 
 fn free_port() -> u16 {

@@ -20,9 +20,9 @@ use crate::signal::tls;
 const FIRST_RESOLUTION: Duration = Duration::from_secs(1);
 /// A name that was resolved before: its last addresses will do.
 const NEXT_RESOLUTION: Duration = Duration::from_millis(250);
-/// Of relays that are equally good to it, the crate takes the one it knew first. One that is better by its transport gets
-/// this head start, where their own round trips do not give it.
-const HEAD_START: Duration = Duration::from_millis(30);
+/// Of relays that are equally good to it, the crate takes the one it knew first. So a stream waits this long for the relays
+/// that are better by their transport: a first datagram that was lost is repeated after 200 ms.
+const BETTER_FIRST: Duration = Duration::from_millis(300);
 /// The crate knows a server by this name and its index.
 const STAND_IN_SUFFIX: &str = ".ice.invalid";
 /// Any port would do.
@@ -152,9 +152,9 @@ impl Server {
         let credential = turn.credential.at(unix_time);
         let (addresses, stream) = match &turn.transport {
             TurnTransport::Udp => (known, None),
-            TurnTransport::Tcp => stream(index, known, None, self.head_start(1)),
+            TurnTransport::Tcp => stream(index, known, None, self.patience()),
             TurnTransport::Tls(_) => match self.tls().await {
-                Some(tls) => stream(index, known, Some(tls), self.head_start(2)),
+                Some(tls) => stream(index, known, Some(tls), self.patience()),
                 None => (Vec::new(), None),
             },
         };
@@ -167,9 +167,9 @@ impl Server {
         Entry { rtc, addresses, relay: Some(relay) }
     }
 
-    fn head_start(&self, better_transports: u32) -> Duration {
+    fn patience(&self) -> Duration {
         match self.purpose {
-            Purpose::Sessions => HEAD_START * better_transports,
+            Purpose::Sessions => BETTER_FIRST,
             Purpose::Probe => Duration::ZERO,
         }
     }
@@ -221,7 +221,7 @@ fn stream(
     index: usize,
     addresses: Vec<SocketAddr>,
     tls: Option<Tls>,
-    head_start: Duration,
+    patience: Duration,
 ) -> (Vec<SocketAddr>, Option<StreamTarget>) {
     let number = u16::try_from(index + 1).unwrap_or(u16::MAX);
     let [high, low] = number.to_be_bytes();
@@ -230,7 +230,7 @@ fn stream(
     let ipv6 = IpAddr::V6(Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, number));
     let reachable = |stand_in: &IpAddr| addresses.iter().any(|address| address.is_ipv4() == stand_in.is_ipv4());
     let stand_ins = [ipv4, ipv6].into_iter().filter(reachable).map(|ip| SocketAddr::new(ip, STAND_IN_PORT)).collect();
-    (stand_ins, Some(StreamTarget { addresses, tls, head_start }))
+    (stand_ins, Some(StreamTarget { addresses, tls, patience }))
 }
 
 /// Roots are read from files: not on a thread that carries media.

@@ -20,16 +20,22 @@ pub(crate) struct Link {
 }
 
 enum State {
-    Idle(StreamTarget, IpAddr),
+    /// Begins when it is first polled, which is when there is something to send.
     Connecting(BoxFuture<'static, io::Result<Box<dyn Stream>>>),
     Open(Box<dyn Stream>),
     Broken,
 }
 
 impl Link {
-    /// A link that connects, from this local address, when it has something to send.
-    pub(crate) fn new(target: StreamTarget, local: IpAddr) -> Self {
-        Self { state: State::Idle(target, local), writer: Writer::default(), decoder: Decoder::default() }
+    /// A link that connects, from this local address, when it has something to send and either all `better` ways are known
+    /// or it has lost its patience.
+    pub(crate) fn new(target: StreamTarget, local: IpAddr, better: impl Future<Output = ()> + Send + 'static) -> Self {
+        let connecting = async move {
+            // Either way it is time.
+            let _ = tokio::time::timeout(target.patience, better).await;
+            target.connect(local).await
+        };
+        Self { state: State::Connecting(Box::pin(connecting)), writer: Writer::default(), decoder: Decoder::default() }
     }
 
     /// Sends a message, now or later. `cx` is woken when [`Link::poll_receive`] is to be called.
@@ -77,11 +83,8 @@ impl Link {
     }
 
     fn try_progress(&mut self, now: Instant, cx: &mut Context<'_>) -> io::Result<()> {
-        if let State::Idle(target, local) = &self.state {
-            if self.writer.is_idle() {
-                return Ok(());
-            }
-            self.state = State::Connecting(Box::pin(target.clone().connect(*local)));
+        if self.writer.is_idle() && matches!(self.state, State::Connecting(_)) {
+            return Ok(());
         }
         if let State::Connecting(connecting) = &mut self.state {
             match connecting.as_mut().poll(cx) {
@@ -200,9 +203,11 @@ mod tests {
     /// A link whose server has accepted already, and the server's end.
     fn link(buffer: usize) -> (Link, DuplexStream) {
         let (near, far) = duplex(buffer);
-        let connected: io::Result<Box<dyn Stream>> = Ok(Box::new(near));
-        let state = State::Connecting(Box::pin(std::future::ready(connected)));
-        (Link { state, writer: Writer::default(), decoder: Decoder::default() }, far)
+        (in_state(State::Open(Box::new(near))), far)
+    }
+
+    fn in_state(state: State) -> Link {
+        Link { state, writer: Writer::default(), decoder: Decoder::default() }
     }
 
     fn channel_data(number: u8, payload: u16) -> Vec<u8> {
@@ -218,7 +223,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_opens_while_sending_has_the_reader_polled() {
-        let (mut link, _far) = link(1024);
+        let (near, _far) = duplex(1024);
+        let connected: io::Result<Box<dyn Stream>> = Ok(Box::new(near));
+        let mut link = in_state(State::Connecting(Box::pin(std::future::ready(connected))));
         let woken = Arc::new(Woken::default());
         let waker = woken.clone().into();
         send(&mut link, &channel_data(1, 4), start(), &mut Context::from_waker(&waker)).expect("sent");

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use super::exchange::{Exchange, Seen};
@@ -14,10 +15,13 @@ use super::framing::Framed;
 use super::link::Link;
 use super::queue::{carries_data, carries_media};
 use super::runtime::Shared;
+use super::stream::StreamTarget;
 use crate::rtc::ice::servers::Relay;
 
 /// A relay that carried no media for this long is not the selected way.
 const CARRIES_MEDIA: Duration = Duration::from_secs(1);
+/// UDP, TCP and TLS.
+const RANKS: usize = 3;
 /// The answer to a request for an allocation that was granted (RFC 8656 §18.4: method 0x003, class success).
 const ALLOCATED: [u8; 2] = [0x01, 0x03];
 
@@ -26,6 +30,8 @@ pub(crate) struct RelaySocket {
     shared: Arc<Shared>,
     /// The destination of each of `State::paths`; it never changes.
     destinations: Vec<SocketAddr>,
+    /// Of the paths of each rank, how many may still give an allocation.
+    open: watch::Sender<[usize; RANKS]>,
     state: Mutex<State>,
 }
 
@@ -44,6 +50,10 @@ struct Path {
     exchange: Exchange,
     /// When it is not UDP.
     link: Option<Link>,
+    /// By its transport, the best first; see [`rank`].
+    rank: usize,
+    /// Whether it is known what became of its allocation.
+    settled: bool,
     allocated: bool,
     carried_media: Option<Instant>,
     broken: bool,
@@ -66,19 +76,27 @@ impl RelaySocket {
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
         let local = udp.local_addr()?.ip();
-        let path = |(destination, relay): (SocketAddr, Relay)| Path {
-            server: relay.index,
-            destination,
-            exchange: Exchange::new(relay.credential, shared.crypto()),
-            link: relay.stream.map(|target| Link::new(target, local)),
-            allocated: false,
-            carried_media: None,
-            broken: false,
+        let mut count = [0; RANKS];
+        relays.iter().for_each(|(_, relay)| count[rank(relay)] += 1);
+        let open = watch::Sender::new(count);
+        let path = |(destination, relay): (SocketAddr, Relay)| {
+            let rank = rank(&relay);
+            Path {
+                server: relay.index,
+                destination,
+                exchange: Exchange::new(relay.credential, shared.crypto()),
+                link: relay.stream.map(|target| Link::new(target, local, all_settled(open.subscribe(), rank))),
+                rank,
+                settled: false,
+                allocated: false,
+                carried_media: None,
+                broken: false,
+            }
         };
         let paths: Vec<_> = relays.into_iter().map(path).collect();
         let destinations = paths.iter().map(|path| path.destination).collect();
         let state = Mutex::new(State { paths, reader: Waker::noop().clone(), streams_first: false });
-        Ok(Self { udp, shared, destinations, state })
+        Ok(Self { udp, shared, destinations, open, state })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -144,6 +162,7 @@ impl RelaySocket {
         }
         if message.starts_with(&ALLOCATED) {
             path.allocated = true;
+            self.settled(path);
             self.shared.note_trouble(path.server, None);
         }
         match path.exchange.incoming(message) {
@@ -151,13 +170,22 @@ impl RelaySocket {
             Seen::AllocationRefused(reason) => {
                 let trouble = format!("it refuses an allocation: {reason}{}", remedy(&reason));
                 self.shared.note_trouble(path.server, Some(&trouble));
+                self.settled(path);
             }
             Seen::RefreshRefused(reason) => self.lost(path, &format!("it gave up our allocation: {reason}"), now),
         }
     }
 
+    /// It is known what became of the allocation: those who would be second best need not wait for it.
+    fn settled(&self, path: &mut Path) {
+        if !std::mem::replace(&mut path.settled, true) {
+            self.open.send_modify(|open| open[path.rank] -= 1);
+        }
+    }
+
     fn broken(&self, path: &mut Path, error: &io::Error, now: Instant) {
         path.broken = true;
+        self.settled(path);
         self.lost(path, &error.to_string(), now);
     }
 
@@ -251,6 +279,21 @@ impl fmt::Debug for RelaySocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RelaySocket").field("udp", &self.udp).field("destinations", &self.destinations).finish()
     }
+}
+
+/// A relay by UDP is better than one by TCP, where what was lost holds up what comes after it, and that than one by TLS.
+fn rank(relay: &Relay) -> usize {
+    match &relay.stream {
+        None => 0,
+        Some(StreamTarget { tls: None, .. }) => 1,
+        Some(StreamTarget { tls: Some(_), .. }) => 2,
+    }
+}
+
+/// Waits until it is known of every path that is better than this rank what became of it.
+async fn all_settled(mut open: watch::Receiver<[usize; RANKS]>, rank: usize) {
+    // The sender lives as long as who waits.
+    let _ = open.wait_for(|open| open[..rank].iter().all(|paths| *paths == 0)).await;
 }
 
 fn clone<'a>(transmit: &Transmit<'a>) -> Transmit<'a> {

@@ -29,8 +29,8 @@ pub(crate) struct StreamTarget {
     /// In the order they are tried.
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) tls: Option<Tls>,
-    /// Waits this long before it connects, so that better ways are known first.
-    pub(crate) head_start: Duration,
+    /// How long it waits for better ways to be known before it connects.
+    pub(crate) patience: Duration,
 }
 
 /// How the server's certificate is judged, and the name it must be for.
@@ -47,7 +47,6 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 impl StreamTarget {
     /// Connects from this local address, so that the server's relay belongs to this interface's way.
     pub(crate) async fn connect(self, local: IpAddr) -> io::Result<Box<dyn Stream>> {
-        tokio::time::sleep(self.head_start).await;
         let tcp = self.connect_tcp(local).await?;
         let Some(Tls { config, name }) = self.tls else { return Ok(Box::new(tcp)) };
         let handshake = TlsConnector::from(config).connect(name, tcp);
