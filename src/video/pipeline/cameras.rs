@@ -254,7 +254,10 @@ impl Switch {
         exit.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
             let admitted = selector.upgrade().zip(entry.upgrade());
             let admitted = admitted.and_then(|(selector, entry)| switch.admit(view, &selector, &entry));
-            let (Some(change), Some(buffer)) = (admitted, info.buffer_mut()) else { return gst::PadProbeReturn::Drop };
+            // Not `Drop`, here as in `guard`.
+            let (Some(change), Some(buffer)) = (admitted, info.buffer_mut()) else {
+                return gst::PadProbeReturn::Handled;
+            };
             buffer.make_mut().set_offset(change);
             gst::PadProbeReturn::Ok
         });
@@ -307,7 +310,8 @@ pub(super) fn guard(encode: &gst::Bin, control: VideoControl) {
         let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Ok };
         let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.take(buffer.offset(), buffer.pts()) {
-            Verdict::Stale => return gst::PadProbeReturn::Drop,
+            // Not `Drop`: the bindings free the buffer for it, and GStreamer would free it again.
+            Verdict::Stale => return gst::PadProbeReturn::Handled,
             Verdict::Goes { pts, first } => {
                 if pts != buffer.pts() {
                     buffer.make_mut().set_pts(pts);

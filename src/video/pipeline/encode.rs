@@ -53,7 +53,9 @@ pub(super) fn make(encoding: Encoding, bitrate: Bitrate, exit: Exit) -> Result<g
         count_leaks(queue, exit.control.clone());
     }
     // Pictures that are left out must not cost the scaler's time; those that are coded already must not be left out.
-    let entry = queue.as_ref().and_then(|queue| queue.static_pad("src")).unwrap_or_else(|| encoder_entry.clone());
+    // Behind the queue's own pad, where the guard between two cameras has looked at them.
+    let behind_queue = queue.as_ref().and_then(|queue| queue.static_pad("src")?.peer());
+    let entry = behind_queue.unwrap_or_else(|| encoder_entry.clone());
     let steering = Arc::new(Steering::new(encoding, bitrate, exit.control.clone()));
     let output = Output { encoder_entry: encoder_entry.downgrade(), steering: steering.clone(), exit, started: false };
     let (encoder, size) = (element(ENCODER_NAME).downgrade(), size.map(|size| size.downgrade()));

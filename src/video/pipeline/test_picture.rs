@@ -42,9 +42,10 @@ pub(super) fn draw_into(
     let due = pace.static_pad("src").expect("identity has a source pad");
     let frames = AtomicU32::new(0);
     due.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Drop };
+        // Not `Drop`: the bindings free the buffer for it, and GStreamer would free it again.
+        let Some(buffer) = info.buffer_mut() else { return gst::PadProbeReturn::Handled };
         // No memory to draw into: the pipeline stops, or the machine has none left.
-        let Ok(mut drawn) = pool.0.acquire_buffer(None) else { return gst::PadProbeReturn::Drop };
+        let Ok(mut drawn) = pool.0.acquire_buffer(None) else { return gst::PadProbeReturn::Handled };
         let stamp = Stamp { frame: frames.fetch_add(1, Relaxed), drawn_at: wall_clock() };
         fill(&mut drawn, buffer, |pixels| picture.draw(pixels, stamp, &drawing));
         *buffer = drawn;
