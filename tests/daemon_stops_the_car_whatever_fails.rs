@@ -310,7 +310,7 @@ async fn a_daemon_that_was_stopped_for_a_while_obeys_nothing_that_was_said_meanw
     }
     let mut scene = Scene::in_the_lab(&[]).await;
     scene.drive().await;
-    scene.daemon.process.signal(Signal::STOP);
+    scene.daemon.process.freezes().await;
     // The driver goes on holding the throttle, at another value: its pulse would show that it was obeyed.
     scene.driver.holds([motion("forward", 10)]);
     tokio::time::sleep(Duration::from_secs(2)).await;

@@ -234,6 +234,23 @@ impl Process {
         kill_process(id, signal).expect("it runs");
     }
 
+    /// Stops it by SIGSTOP; none of its threads runs when this is over, which takes longer than to send the signal.
+    pub async fn freezes(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.id());
+        let stands = |stat: String| stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'));
+        let all_stand = || {
+            let threads = std::fs::read_dir(&tasks).expect("it is there").flatten();
+            threads.flat_map(|thread| std::fs::read_to_string(thread.path().join("stat"))).all(stands)
+        };
+        let frozen = async {
+            while !all_stand() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("the stop of all threads", frozen).await;
+    }
+
     /// Waits for the first line of its log with this in it.
     pub async fn says(&mut self, part: &str) -> Line {
         let said = within(part, self.log.wait_for(|lines| find(lines, part).is_some())).await;
