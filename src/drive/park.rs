@@ -99,17 +99,7 @@ mod tests {
 
     fn config(actuator: ActuatorConfig, bridge: Option<BridgeConfig>) -> DriveConfig {
         let pulse = |ticks| Pulse::new(ticks).unwrap();
-        let raw = RawCalibration {
-            throttle_zero: pulse(375),
-            forward_zero: pulse(399),
-            throttle_min: pulse(300),
-            throttle_max: pulse(440),
-            steering_zero: pulse(399),
-            steering_min: pulse(319),
-            steering_max: pulse(479),
-            throttle_steps: 20,
-            steering_steps: 20,
-        };
+        let raw = RawCalibration::example();
         let axis = AxisConfig::default();
         let reverse = ReverseConfig { brake_ticks: 50, brake: Duration::ZERO, neutral: Duration::ZERO };
         let limits = LimitsConfig { throttle_cap: 1.0, throttle_slew: None, steering_slew: None };

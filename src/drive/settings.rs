@@ -91,6 +91,25 @@ pub struct RawCalibration {
     pub steering_steps: u16,
 }
 
+#[cfg(test)]
+impl RawCalibration {
+    /// The example car of `shared/reference/vehicle.md`.
+    pub(crate) fn example() -> Self {
+        let pulse = |ticks| Pulse::new(ticks).expect("a pulse");
+        Self {
+            throttle_zero: pulse(375),
+            forward_zero: pulse(399),
+            throttle_min: pulse(300),
+            throttle_max: pulse(440),
+            steering_zero: pulse(399),
+            steering_min: pulse(319),
+            steering_max: pulse(479),
+            throttle_steps: 20,
+            steering_steps: 20,
+        }
+    }
+}
+
 /// One thing wrong with a calibration: the key at fault, and what it must satisfy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CalibrationProblem {

@@ -28,18 +28,7 @@ fn pulse(ticks: u16) -> Pulse {
 }
 
 fn config(folder: &Path) -> DriveConfig {
-    let calibration = Calibration::new(RawCalibration {
-        throttle_zero: pulse(375),
-        forward_zero: pulse(399),
-        throttle_min: pulse(300),
-        throttle_max: pulse(440),
-        steering_zero: pulse(399),
-        steering_min: pulse(319),
-        steering_max: pulse(479),
-        throttle_steps: 20,
-        steering_steps: 20,
-    })
-    .unwrap();
+    let calibration = Calibration::new(RawCalibration::example()).unwrap();
     let moment = Duration::from_millis(20);
     DriveConfig {
         vehicle: VehicleConfig {

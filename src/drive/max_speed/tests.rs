@@ -12,18 +12,7 @@ fn pulse(ticks: u16) -> Pulse {
 }
 
 fn calibration() -> Calibration {
-    Calibration::new(RawCalibration {
-        throttle_zero: pulse(375),
-        forward_zero: pulse(399),
-        throttle_min: pulse(300),
-        throttle_max: pulse(440),
-        steering_zero: pulse(399),
-        steering_min: pulse(319),
-        steering_max: pulse(479),
-        throttle_steps: 20,
-        steering_steps: 20,
-    })
-    .unwrap()
+    Calibration::new(RawCalibration::example()).unwrap()
 }
 
 fn config(initial: Option<u16>, ceiling: u16) -> MaxSpeedConfig {

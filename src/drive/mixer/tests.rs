@@ -9,21 +9,6 @@ fn pulse(ticks: u16) -> Pulse {
     Pulse::new(ticks).unwrap()
 }
 
-/// The example car of `shared/reference/vehicle.md`.
-fn example() -> RawCalibration {
-    RawCalibration {
-        throttle_zero: pulse(375),
-        forward_zero: pulse(399),
-        throttle_min: pulse(300),
-        throttle_max: pulse(440),
-        steering_zero: pulse(399),
-        steering_min: pulse(319),
-        steering_max: pulse(479),
-        throttle_steps: 20,
-        steering_steps: 20,
-    }
-}
-
 fn car(raw: RawCalibration, throttle: AxisConfig, steering: AxisConfig) -> VehicleConfig {
     let reverse =
         ReverseConfig { brake_ticks: 50, brake: Duration::from_millis(100), neutral: Duration::from_millis(100) };
@@ -31,7 +16,7 @@ fn car(raw: RawCalibration, throttle: AxisConfig, steering: AxisConfig) -> Vehic
 }
 
 fn straight() -> VehicleConfig {
-    car(example(), AxisConfig::default(), AxisConfig::default())
+    car(RawCalibration::example(), AxisConfig::default(), AxisConfig::default())
 }
 
 fn forward_steps(config: &VehicleConfig, max_speed: u16, steps: f64) -> u16 {
@@ -97,7 +82,7 @@ fn invert_mirrors_about_zero_and_trim_shifts_and_neither_leaves_the_cars_range()
         (both, [368, 324, 303, 405, 440, 418]),
     ];
     for (axis, expected) in throttle_table {
-        let config = car(example(), axis, AxisConfig::default());
+        let config = car(RawCalibration::example(), axis, AxisConfig::default());
         let thrusts = [
             Thrust::Neutral,
             Thrust::Forward(0.5),
@@ -115,7 +100,7 @@ fn invert_mirrors_about_zero_and_trim_shifts_and_neither_leaves_the_cars_range()
         (both, [392, 352, 319, 432, 472]),
     ];
     for (axis, expected) in steering_table {
-        let config = car(example(), AxisConfig::default(), axis);
+        let config = car(RawCalibration::example(), AxisConfig::default(), axis);
         let asked = [0.0, 0.5, 1.0, -0.5, -1.0];
         assert_eq!(asked.map(|fraction| steering(&config, fraction).ticks()), expected, "{axis:?}");
     }

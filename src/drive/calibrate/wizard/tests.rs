@@ -5,21 +5,6 @@ fn pulse(ticks: u16) -> Pulse {
     Pulse::new(ticks).unwrap()
 }
 
-/// The reference's example car.
-fn raw() -> RawCalibration {
-    RawCalibration {
-        throttle_zero: pulse(375),
-        forward_zero: pulse(399),
-        throttle_min: pulse(300),
-        throttle_max: pulse(440),
-        steering_zero: pulse(399),
-        steering_min: pulse(319),
-        steering_max: pulse(479),
-        throttle_steps: 20,
-        steering_steps: 20,
-    }
-}
-
 fn test(throttle: u16, steering: u16) -> Effect {
     Effect::Test(Pulses { throttle: pulse(throttle), steering: pulse(steering) })
 }
@@ -30,7 +15,7 @@ fn keys(wizard: &mut Wizard, keys: &[Key]) -> Effect {
 
 /// A wizard whose warning is confirmed.
 fn confirmed() -> Wizard {
-    let mut wizard = Wizard::new(raw(), 60);
+    let mut wizard = Wizard::new(RawCalibration::example(), 60);
     assert_eq!(keys(&mut wizard, &[Letter('y'), Letter('e'), Letter('s'), Enter]), Effect::Begin);
     wizard
 }
@@ -47,7 +32,7 @@ fn nothing_moves_before_the_warning_is_confirmed_in_full() {
         (&[Letter('y'), Letter('e'), Letter('s'), End], Effect::Leave),
     ];
     for (typed, expected) in table {
-        assert_eq!(keys(&mut Wizard::new(raw(), 60), typed), expected, "{typed:?}");
+        assert_eq!(keys(&mut Wizard::new(RawCalibration::example(), 60), typed), expected, "{typed:?}");
     }
 }
 
@@ -81,7 +66,7 @@ fn a_pulse_stays_within_what_a_servo_takes() {
     let mut wizard = confirmed();
     assert_eq!(keys(&mut wizard, &[Up; 100]), test(614, 399));
     assert_eq!(keys(&mut wizard, &[Down; 200]), test(122, 399));
-    let mut fast = Wizard::new(raw(), 1526);
+    let mut fast = Wizard::new(RawCalibration::example(), 1526);
     assert_eq!(fast.range, (3125, 4095));
     keys(&mut fast, &[Letter('y'), Letter('e'), Letter('s'), Enter]);
     assert_eq!(fast.key(Letter('.')), test(3125, 399));
@@ -101,7 +86,7 @@ fn what_was_found_is_written_when_it_makes_sense_and_is_confirmed() {
         throttle_min: pulse(295),
         steering_max: pulse(489),
         steering_min: pulse(318),
-        ..raw()
+        ..RawCalibration::example()
     };
     assert_eq!(wizard.key(Enter), Effect::None, "Enter alone writes nothing");
     assert_eq!(wizard.key(Letter('y')), Effect::Write(Calibration::new(found).unwrap()));
@@ -119,7 +104,7 @@ fn nonsense_cannot_be_written_and_leads_back_to_where_it_came_from() {
     assert_eq!(wizard.key(Letter('3')), Effect::Rest);
     assert_eq!(keys(&mut wizard, &[Up; 20]), test(440, 399));
     keys(&mut wizard, &[Enter; 5]);
-    assert_eq!(wizard.key(Letter('y')), Effect::Write(Calibration::new(raw()).unwrap()));
+    assert_eq!(wizard.key(Letter('y')), Effect::Write(Calibration::new(RawCalibration::example()).unwrap()));
 }
 
 #[test]
@@ -140,7 +125,7 @@ fn one_can_go_back_and_leave_from_everywhere() {
 
 #[test]
 fn every_screen_fits_a_terminal_of_24_by_80() {
-    let mut wizard = Wizard::new(raw(), 60);
+    let mut wizard = Wizard::new(RawCalibration::example(), 60);
     let mut keys = vec![Letter('y'), Letter('e'), Letter('s')];
     keys.extend([Enter; 9]);
     for key in keys {
