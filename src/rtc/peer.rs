@@ -108,11 +108,12 @@ impl Peer {
         let link = Arc::new(LinkMeter::default());
         let on_key_frame = &setup.on_key_frame_request;
         let registry = feedback::tap(engine::interceptors(), on_key_frame.clone(), link.clone());
-        let registry = congestion::control(registry, &setup.rate.borrow(), on_key_frame.clone(), link.clone());
+        let rate = *setup.rate.borrow();
+        let registry = congestion::control(registry, &rate, on_key_frame.clone(), link.clone());
         let connection = PeerConnectionBuilder::new()
             .with_runtime(runtime.clone())
             .with_configuration(configuration)
-            .with_media_engine(engine::publishing_media_engine()?)
+            .with_media_engine(engine::publishing_media_engine(rate.fec())?)
             .with_setting_engine(settings(&setup.config.ice))
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))

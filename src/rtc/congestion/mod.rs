@@ -11,9 +11,11 @@
 
 mod control;
 mod estimator;
+mod flexfec;
 pub mod meter;
 mod pacer;
 mod pacing;
+mod protection;
 pub(crate) mod reception;
 pub(crate) mod repair;
 mod status;
@@ -27,10 +29,11 @@ use rtc::interceptor::Slot;
 use webrtc::peer_connection::Registry;
 
 use super::feedback::KeyFrameSink;
-use crate::video::settings::RateConfig;
+use crate::video::settings::{Fec, RateConfig};
 pub(crate) use control::run_rate_control;
 pub use control::{Picture, RateEdge};
 use estimator::Estimator;
+use flexfec::FlexFec;
 use meter::LinkMeter;
 use pacing::Pacing;
 pub use status::{CandidatePair, LinkStatus};
@@ -48,6 +51,10 @@ pub(crate) fn control(
     let now = Instant::now();
     let bps = |rate: crate::video::settings::Bitrate| f64::from(rate.bps());
     let estimator = Estimator::new(bps(rate.start()), bps(rate.min()), bps(rate.max()), now);
+    let registry = match rate.fec() {
+        Fec::Off => registry,
+        Fec::FlexFec03 => registry.with(Slot::FecEncoder, FlexFec::new(meter.clone())),
+    };
     registry
         .with(Slot::CongestionControl, TransportCc::new(meter.clone(), estimator))
         .with(Slot::Pacer, Pacing::new(meter, on_key_frame_needed, now))

@@ -6,7 +6,7 @@
 //! history takes packets named in a lost feedback for lost packets, and its pacer holds everything above the start rate
 //! for ever when no feedback comes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub(super) struct TransportCc {
     /// The id of the header extension for each stream that is numbered.
     streams: HashMap<u32, u8>,
     media: Option<u32>,
+    /// The streams of forward error correction.
+    protecting: HashSet<u32>,
     next: u16,
     history: Vec<Option<Departure>>,
     // Emptied by the crate after each packet it puts in.
@@ -58,6 +60,7 @@ impl TransportCc {
             estimator,
             streams: HashMap::new(),
             media: None,
+            protecting: HashSet::new(),
             next: 0,
             history: vec![None; HISTORY],
             read: VecDeque::new(),
@@ -114,6 +117,13 @@ impl TransportCc {
     }
 }
 
+/// The id of the header extension that the peer has agreed to, when it has.
+pub(super) fn agreed_extension(info: &StreamInfo) -> Option<u8> {
+    let agreed = info.rtcp_feedback.iter().any(|feedback| feedback.typ.eq_ignore_ascii_case("transport-cc"));
+    let extension = info.rtp_header_extensions.iter().find(|extension| extension.uri == TRANSPORT_CC_URI);
+    extension.and_then(|extension| u8::try_from(extension.id).ok()).filter(|id| agreed && *id > 0)
+}
+
 fn slot(sequence: u16) -> usize {
     usize::from(sequence) % HISTORY
 }
@@ -143,6 +153,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
         let repair = packet.message.has(&Attribute::Retransmission);
         let now = packet.now;
         if let Packet::Rtp(rtp) = &mut packet.message.packet {
+            let repair = repair || self.protecting.contains(&rtp.header.ssrc);
             self.sent(rtp, repair, now);
         }
         self.write.push_back(packet);
@@ -157,9 +168,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
 impl Interceptor for TransportCc {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
         self.media = Some(info.ssrc);
-        let agreed = info.rtcp_feedback.iter().any(|feedback| feedback.typ.eq_ignore_ascii_case("transport-cc"));
-        let extension = info.rtp_header_extensions.iter().find(|extension| extension.uri == TRANSPORT_CC_URI);
-        let id = extension.and_then(|extension| u8::try_from(extension.id).ok()).filter(|id| agreed && *id > 0);
+        self.protecting.extend(info.ssrc_fec);
+        let id = agreed_extension(info);
         self.meter.set_transport_cc(id.is_some());
         if let Some(id) = id {
             let streams = [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec];
