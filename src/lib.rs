@@ -16,6 +16,7 @@
 //! | cameras and encoders | `video/camera`, the table in `video/encoder` |
 //! | when a session is made, kept and replaced | `rtc/session` |
 //! | the wire format of signalling | `signal/spider` |
+//! | how names become addresses | `resolver` |
 //! | a key of the channel file | `config/sections`, `config/example.toml` |
 //! | the viewer page | `hub/page` |
 //!
@@ -30,6 +31,7 @@
 //! | anything → gate, stop | one flag a cause | never lost |
 //! | telemetry → channel | `telemetry::outlet`, then the channel's byte limit | dropped, counted |
 //! | peer connection → session | `rtc::mailbox` | newest state a peer wins; candidates past 256 are dropped |
+//! | who waits → the system's resolver | `resolver::memory`, 8 questions a name | none is asked; the last addresses are used |
 //! | session ↔ socket | 128 and 64 messages | the socket is given up; it is not read until there is room |
 //!
 //! # Invariants, held by `tests/architecture.rs`
@@ -62,6 +64,8 @@ pub mod video;
 pub mod rtc;
 
 pub mod signal;
+
+pub mod resolver;
 
 pub mod drive;
 

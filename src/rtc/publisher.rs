@@ -22,6 +22,7 @@ use super::pump::{self, LiveEnds, PublishCounters};
 use super::reports::Reporter;
 use super::session::{Action, Input, PeerId, Session};
 use super::settings::RtcConfig;
+use crate::resolver::Resolver;
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::socket::{self, ConnectError, Route, Socket, SocketEvent, SocketSender, SocketTask};
 use crate::video::units::AccessUnitReceiver;
@@ -94,8 +95,9 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         tracing::warn!(%error, "cannot watch the network; a change of it is noticed only when nothing comes through");
         None
     });
+    let resolver = Arc::<Resolver>::default();
     let setup = PeerSetup {
-        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions)),
+        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions, resolver.clone())),
         local_addresses,
         config: rtc,
         mailbox: mailbox.clone(),
@@ -108,6 +110,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         session: Session::new(&signal, rand::random()),
         reporter: Reporter::new(signal.channel.clone(), edges.status),
         signal: Arc::new(signal),
+        resolver,
         setup: Arc::new(setup),
         mailbox,
         links,
@@ -127,6 +130,7 @@ struct Publisher {
     session: Session,
     reporter: Reporter,
     signal: Arc<SignalConfig>,
+    resolver: Arc<Resolver>,
     setup: Arc<PeerSetup>,
     mailbox: Arc<Mailbox>,
     links: Arc<Links>,
@@ -198,8 +202,8 @@ impl Publisher {
     fn act(&mut self, action: Action) {
         match action {
             Action::Connect => {
-                let signal = self.signal.clone();
-                self.work.spawn(async move { Done::Connected(socket::connect(&signal).await) });
+                let (signal, resolver) = (self.signal.clone(), self.resolver.clone());
+                self.work.spawn(async move { Done::Connected(socket::connect(&signal, &resolver).await) });
             }
             Action::Send(message) => self.write(|socket| socket.send(message)),
             Action::Probe => self.write(SocketSender::probe),

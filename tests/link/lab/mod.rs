@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "tests and measurements use their own parts of it")]
 
 pub mod far;
+pub mod names;
 pub mod near;
 pub mod net;
 pub mod pictures;
