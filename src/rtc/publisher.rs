@@ -53,6 +53,8 @@ pub struct Edges {
 pub struct PublishStatus {
     /// Whether a peer carries the picture.
     pub publishing: bool,
+    /// What the session is about.
+    pub state: SessionState,
     /// Whether signalling has been tried at all, successfully or not.
     pub tried: bool,
     /// Sessions that came up since the process started.
@@ -63,6 +65,32 @@ pub struct PublishStatus {
     pub last_trouble: Option<String>,
     /// The last time that a trouble was over.
     pub last_recovery: Option<Recovery>,
+}
+
+/// What a session is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionState {
+    /// The first session comes up.
+    #[default]
+    Connecting,
+    /// All is well.
+    Publishing,
+    /// The peer is in trouble, and looks for another way on the open socket.
+    RestartingIce,
+    /// A whole new session is made; the picture may still flow in the old one.
+    Reconnecting,
+}
+
+impl SessionState {
+    /// As it is written in telemetry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Publishing => "publishing",
+            Self::RestartingIce => "restarting-ice",
+            Self::Reconnecting => "reconnecting",
+        }
+    }
 }
 
 /// A trouble that is over.
