@@ -86,7 +86,6 @@ async fn watch_over_a_lossy_wire(browser_takes_it: bool) -> Watched {
         let count = |statistics: &Value| statistics[key].as_f64().unwrap_or(0.0);
         count(&after) - count(&before)
     };
-    println!("{after:#}");
     shutdown.cancel();
     common::within("the publisher's end", publisher).await.expect("no panic");
     let link = did.lock().expect("not poisoned").link.last().map(|(_, status)| status.counters);

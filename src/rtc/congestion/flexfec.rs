@@ -88,9 +88,10 @@ impl FlexFec {
     fn heard(&mut self, report: &dyn rtcp::Packet, now: Instant) {
         let report = report.as_any();
         if let Some(feedback) = report.downcast_ref::<TransportLayerCc>() {
-            let packets = usize::from(feedback.packet_status_count);
-            let lost = convert_twcc(feedback).into_iter().take(packets).filter(|packet| !packet.arrived).count();
-            self.protection.told(lost, packets, now);
+            // The last chunk is padded: only the announced number of packets is meant.
+            for packet in convert_twcc(feedback).into_iter().take(usize::from(feedback.packet_status_count)) {
+                self.protection.told(packet.sequence_number, packet.arrived, now);
+            }
         } else if let Some(report) = report.downcast_ref::<ReceiverReport>() {
             let ours = report.reports.iter().filter(|block| self.streams.contains_key(&block.ssrc));
             let lost = ours.map(|block| f64::from(block.fraction_lost) / 256.0).reduce(f64::max);

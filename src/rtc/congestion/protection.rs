@@ -3,6 +3,7 @@
 //! None while nothing is lost, and none on a short way: there a packet that is asked for again comes before the next
 //! picture, and costs nothing until it is lost.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Less loss than this is left to repetitions.
@@ -17,36 +18,55 @@ const LARGEST_SHARE: f64 = 1.0 / 3.0;
 const TIME_CONSTANT: f64 = 5.0;
 /// A share of fewer packets than this says nothing.
 const FEWEST_FOR_LOSS: usize = 50;
+/// Packets told lost that may still turn up. Full: the oldest is lost for good.
+const OVERDUE: usize = 64;
 /// The first word of a peer counts as if it told of this long.
 const FIRST_WORD: Duration = Duration::from_secs(1);
 
 /// What is known of the path's loss.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Protection {
     loss: f64,
     noted: Option<Instant>,
-    /// Packets told of singly, and those lost among them, since the last share was taken.
+    /// The newest packet told of singly. What is told so is better than what reports sum up: those may count what was
+    /// repaired.
+    newest: Option<u16>,
+    /// Packets told of singly, and those lost among them, since the last share was taken. One that turns up after all
+    /// may have been counted before.
     told: usize,
-    lost: usize,
-    /// What is told of packets singly is better than what reports sum up: a report may count what was repaired.
-    told_singly: bool,
+    lost: i64,
+    overdue: VecDeque<u16>,
 }
 
 impl Protection {
-    /// What became of single packets, by transport-wide feedback.
-    pub(super) fn told(&mut self, lost: usize, packets: usize, now: Instant) {
-        self.told_singly = true;
-        self.lost += lost;
-        self.told += packets;
+    /// What became of a packet, by the transport-wide feedback that came now.
+    pub(super) fn told(&mut self, number: u16, arrived: bool, now: Instant) {
+        if self.newest.is_some_and(|newest| !(1..1 << 15).contains(&number.wrapping_sub(newest))) {
+            // Told again; packets that overtook each other on the way are no loss.
+            if let Some(at) = self.overdue.iter().position(|overdue| *overdue == number).filter(|_| arrived) {
+                self.overdue.remove(at);
+                self.lost -= 1;
+            }
+            return;
+        }
+        self.newest = Some(number);
+        self.told += 1;
+        if !arrived {
+            self.lost += 1;
+            self.overdue.push_back(number);
+            if self.overdue.len() > OVERDUE {
+                self.overdue.pop_front();
+            }
+        }
         if self.told >= FEWEST_FOR_LOSS {
             self.note(self.lost as f64 / self.told as f64, now);
-            (self.lost, self.told) = (0, 0);
+            (self.lost, self.told) = (self.lost.min(0), 0);
         }
     }
 
     /// The share of packets lost, by a receiver report.
     pub(super) fn reported(&mut self, share: f64, now: Instant) {
-        if !self.told_singly {
+        if self.newest.is_none() {
             self.note(share, now);
         }
     }
@@ -123,14 +143,32 @@ mod tests {
     #[test]
     fn single_packets_are_believed_before_reports_that_count_what_was_repaired() {
         let (mut protection, now) = (Protection::default(), start());
-        for tenth in 1..=300 {
-            let now = now + Duration::from_millis(tenth * 100);
-            protection.told(1, 10, now);
+        for hundredth in 1..=3000 {
+            let now = now + Duration::from_millis(hundredth * 10);
+            protection.told(hundredth as u16, hundredth % 10 > 0, now);
             protection.reported(0.0, now);
         }
         assert!((protection.loss - 0.1).abs() < 0.001, "{}", protection.loss);
+        assert_eq!(protection.overdue.len(), OVERDUE, "what is remembered is bounded");
         let mut few = Protection::default();
-        few.told(1, 2, now);
-        assert_eq!(few.share(LONG), 0.0, "one of two packets says nothing");
+        few.told(1, false, now);
+        assert_eq!(few.share(LONG), 0.0, "one packet says nothing");
+    }
+
+    #[test]
+    fn packets_that_only_overtake_each_other_are_no_loss() {
+        let (mut protection, start) = (Protection::default(), start());
+        // In each feedback of ten the last is missing, and told of with the next, as is what had arrived already.
+        for feedback in 0..300_u16 {
+            let now = start + Duration::from_millis(u64::from(feedback) * 100);
+            let first = (feedback * 10).wrapping_add(65_000);
+            if feedback > 0 {
+                protection.told(first.wrapping_sub(2), true, now);
+                protection.told(first.wrapping_sub(1), true, now);
+            }
+            (0..10).for_each(|place| protection.told(first.wrapping_add(place), place < 9, now));
+        }
+        assert!(protection.loss < 0.003, "{}", protection.loss);
+        assert_eq!(protection.share(LONG), 0.0);
     }
 }

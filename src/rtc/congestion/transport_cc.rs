@@ -180,6 +180,7 @@ impl Interceptor for TransportCc {
     fn unbind_local_stream(&mut self, info: &StreamInfo) {
         for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
             self.streams.remove(&ssrc);
+            self.protecting.remove(&ssrc);
         }
         self.meter.set_transport_cc(!self.streams.is_empty());
     }
