@@ -7,7 +7,7 @@ mod common;
 mod lab;
 mod spider;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -37,14 +37,13 @@ impl Far {
     async fn serve(dns: Dns) -> Self {
         let (net, dns, arrived, shutdown) =
             (Net::new(), Arc::new(dns), far::Shared::default(), CancellationToken::new());
-        let address: IpAddr = FAR_ADDRESS.parse().expect("an address");
-        net.name_server(address);
+        let address: Ipv4Addr = FAR_ADDRESS.parse().expect("an address");
+        net.name_server(address.into());
         let (ready, signal) = tokio::sync::oneshot::channel();
         let (enter, asked, into, ended) = (net.far(), dns.clone(), arrived.clone(), shutdown.clone());
         let serving = std::thread::spawn(move || {
             enter();
             let scenario = Scenario::new("dns", Agrees::ToTransportCc, 1500, 0, &[]);
-            let IpAddr::V4(address) = address else { unreachable!("an IPv4 address") };
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
             runtime.expect("threads").block_on(async {
                 tokio::select! {

@@ -229,7 +229,7 @@ pub fn accept_key(key: &[u8]) -> String {
     tungstenite::handshake::derive_accept_key(key)
 }
 
-/// The first connection that an address accepts (RFC 8305 §5). Fails when each has refused.
+/// The first connection that one of the addresses accepts (RFC 8305 §5); there is at least one. Fails when each has refused.
 async fn connect_tcp(mut addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
     let mut attempts = FuturesUnordered::new();
     let mut next = tokio::time::interval(NEXT_ATTEMPT);
@@ -393,3 +393,6 @@ fn close_reason(error: &tungstenite::Error) -> CloseReason {
         other => CloseReason::Protocol(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! The interceptors sit in every peer's chain and are passive until the peer has agreed to transport-wide feedback: to
-//! any other peer packets leave as they would without them.
+//! any other peer packets leave as they would without them. Forward error correction ([`flexfec`]) joins them when it is
+//! configured, and is passive until the peer has agreed to that.
 
 mod control;
 mod estimator;
