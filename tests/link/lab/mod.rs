@@ -1,6 +1,7 @@
 //! The real publisher with a real encoder, through network namespaces, to a real receiving peer; what happens to the
 //! network in between is a scenario. Real time. Needs root, iproute2 and nftables. Shared with `benches/link`.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "tests and measurements use their own parts of it")]
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 
 pub mod far;
 pub mod names;
