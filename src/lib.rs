@@ -75,5 +75,6 @@ pub mod probe;
 
 mod calendar;
 pub mod quiet;
+mod realtime;
 pub mod secret;
 mod unix_socket;

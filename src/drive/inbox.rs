@@ -8,7 +8,7 @@
 //! | a new configuration | one slot | newest wins |
 //!
 //! Nobody waits here: the lock is held for moving a few words, and [`Inbox::stop`] takes none, for it is called from
-//! panic hooks.
+//! panic hooks. The drive thread waits not even for that: whoever holds a lock may be kept from running for a while.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::command::{Command, EStop, Message, Rejection};
 use super::event::{DriveSnapshot, Ended};
 use super::gate::StopCause;
+use super::latency::Latency;
 use super::link::{LinkEvent, Links, PeerId};
 use super::settings::DriveConfig;
 
@@ -37,6 +38,7 @@ pub(super) struct Inbox {
     status: Mutex<Status>,
     confirmed: Condvar,
     reader: OnceLock<Thread>,
+    latency: Latency,
 }
 
 #[derive(Debug)]
@@ -123,6 +125,7 @@ impl Inbox {
             status: Mutex::new(Status { snapshot, stops_confirmed: 0, ended: None }),
             confirmed: Condvar::new(),
             reader: OnceLock::new(),
+            latency: Latency::default(),
         }
     }
 
@@ -192,7 +195,7 @@ impl Inbox {
         let _ = self.reader.set(thread);
     }
 
-    /// Takes everything out, unless somebody is just putting something in: he may be kept from running for a while.
+    /// Takes everything out, unless somebody is just putting something in, who wakes the reader when he is done.
     #[must_use]
     pub(super) fn try_take(&self, batch: &mut Batch) -> bool {
         let pending = match self.pending.try_lock() {
@@ -202,11 +205,6 @@ impl Inbox {
         };
         self.move_out(pending, batch);
         true
-    }
-
-    /// Takes everything out.
-    pub(super) fn take(&self, batch: &mut Batch) {
-        self.move_out(self.pending(), batch);
     }
 
     /// Takes the stops alone, which needs no lock.
@@ -226,17 +224,26 @@ impl Inbox {
         batch.end = pending.end;
     }
 
-    /// Tells that neutral stands on the actuator, for all stops up to `ticket`.
-    pub(super) fn confirm(&self, ticket: u64) {
-        let mut status = self.status();
+    /// Tells how the drive is, and that neutral has stood on the actuator for all stops up to `ticket`; unless somebody is
+    /// just looking.
+    #[must_use]
+    pub(super) fn try_publish(&self, snapshot: DriveSnapshot, ticket: u64) -> bool {
+        let mut status = match self.status.try_lock() {
+            Ok(status) => status,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        status.snapshot = snapshot;
         if status.stops_confirmed < ticket {
             status.stops_confirmed = ticket;
             self.confirmed.notify_all();
         }
+        true
     }
 
-    pub(super) fn publish(&self, snapshot: DriveSnapshot) {
-        self.status().snapshot = snapshot;
+    /// How long commands take.
+    pub(super) fn latency(&self) -> &Latency {
+        &self.latency
     }
 
     pub(super) fn snapshot(&self) -> DriveSnapshot {
@@ -273,6 +280,13 @@ impl Inbox {
         if let Some(reader) = self.reader.get() {
             reader.unpark();
         }
+    }
+
+    /// For tests of who waits for whom.
+    #[cfg(test)]
+    pub(super) fn while_locked<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _held = (self.pending(), self.status());
+        act()
     }
 
     // A poisoned lock still holds good words: nothing here panics half-way through a change.

@@ -11,6 +11,7 @@
 //! | `inbox` | edge | what others hand to the drive thread |
 //! | `thread`, `actuation`, `report` | thread | the loop, its hold on the actuator, what it tells |
 //! | `actuator` | trait | what moves a car; its homes: `pca9685`, `bridge`, `simulated` |
+//! | `latency` | counters | arrival of a command → write to the actuator |
 //! | `bridge` | thread | the owner's own programs, over a Unix socket |
 //! | `lap_sensor` | thread | two GPIO lines → passes |
 //! | `park`, `calibrate`, `import` | command | `rtcpub park`, `calibrate`, `import-calibration` |
@@ -32,6 +33,7 @@ mod inbox;
 pub mod lap_sensor;
 pub mod link;
 pub mod max_speed;
+pub mod latency;
 mod mixer;
 pub mod park;
 pub mod pca9685;
@@ -55,6 +57,7 @@ use gate::StopCause;
 use inbox::Inbox;
 use link::{LinkEvent, PeerId};
 use max_speed::Keeper;
+use latency::ControlLatency;
 use report::Reports;
 use settings::DriveConfig;
 use thread::DriveThread;
@@ -220,6 +223,11 @@ impl DriveHandle {
 
     /// The drive as it was when its thread last went around.
     pub fn snapshot(&self) -> DriveSnapshot {
+    /// How long commands took from their arrival to the write they led to; `None` before the first.
+    pub fn control_latency(&self) -> Option<ControlLatency> {
+        self.inbox.latency().summary()
+    }
+
         self.inbox.snapshot()
     }
 }

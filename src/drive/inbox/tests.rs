@@ -36,7 +36,7 @@ fn forward(steps: u32) -> Message {
 
 fn taken(inbox: &Inbox) -> Batch {
     let mut batch = Batch::new();
-    inbox.take(&mut batch);
+    assert!(inbox.try_take(&mut batch));
     batch
 }
 
@@ -113,10 +113,10 @@ fn a_stop_is_confirmed_by_a_neutral_that_was_written_after_it() {
     let first = inbox.stop(StopCause::Reload);
     let batch = taken(&inbox);
     let second = inbox.stop(StopCause::Panic);
-    inbox.confirm(batch.ticket);
+    assert!(inbox.try_publish(inbox.snapshot(), batch.ticket));
     assert!(inbox.wait_for_neutral(first, Duration::ZERO));
     assert!(!inbox.wait_for_neutral(second, Duration::ZERO));
-    inbox.confirm(taken(&inbox).ticket);
+    assert!(inbox.try_publish(inbox.snapshot(), taken(&inbox).ticket));
     assert!(inbox.wait_for_neutral(second, Duration::ZERO));
 }
 

@@ -153,7 +153,8 @@ fn nobody_waits_for_a_stuck_write_and_the_newest_command_counts_after_it() {
     let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
     let stuck = bench.script.motion.lock().unwrap();
     bench.say(FORWARD);
-    for steps in 0..5000 {
+    // Not for so long that the thread would take it for a stall.
+    for steps in 0..500 {
         bench.say(format!(r#"{{"motion":{{"key":"forward","value":{}}}}}"#, steps % 20).as_bytes());
         bench.handle.link(PEER, LinkEvent::PeerConnected);
         bench.handle.snapshot();
@@ -162,7 +163,7 @@ fn nobody_waits_for_a_stuck_write_and_the_newest_command_counts_after_it() {
     drop(stuck);
     bench.call(|call| call.throttle() == 440);
     assert!(bench.handle.stop_and_confirm(StopCause::Reload, PATIENCE));
-    assert!(bench.handle.snapshot().counters.superseded > 4000);
+    assert!(bench.handle.snapshot().counters.superseded > 400);
 }
 
 #[test]
