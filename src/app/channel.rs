@@ -90,6 +90,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let readings = Arc::new(Readings {
         channel: config.signal.channel.as_str().to_owned(),
         started: now(),
+    signals.stop_first(car.drive.handle());
         drive: car.drive.handle(),
         car: car.simulated.clone(),
         stirred,
