@@ -161,7 +161,8 @@ pub fn probe(loaded: Loaded) -> Result<()> {
     if outcome.session_possible() { Ok(()) } else { Err(Failure::cannot_start("no session could be made").into()) }
 }
 
-/// `rtcpub park`: puts every output to neutral.
+/// `rtcpub park`: puts every output to neutral that a daemon may have moved, by what that had in force; without one, by the
+/// channel file.
 ///
 /// # Errors
 /// Which output could not be reached.

@@ -17,13 +17,13 @@ use super::readings::Readings;
 use super::reload::{Reload, Source};
 use super::{answers, service};
 use crate::config::Config;
-use crate::drive::actuator::{Actuator, Output};
+use crate::drive::actuator::Output;
 use crate::drive::bridge::{Bridge, BridgeRequest};
 use crate::drive::gate::StopCause;
 use crate::drive::lap_sensor::{LapPass, LapSensor};
-use crate::drive::settings::{ActuatorConfig, DriveConfig};
-use crate::drive::simulated::{Simulated, SimulatedCar};
-use crate::drive::{Drive, DriveError, pca9685};
+use crate::drive::settings::DriveConfig;
+use crate::drive::simulated::SimulatedCar;
+use crate::drive::{Drive, DriveError};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::congestion::{Picture, RateEdge};
@@ -286,7 +286,9 @@ impl Car {
     fn start(config: &DriveConfig, told: Told<'_>) -> Result<Self> {
         let Told { outlet, stirred, cameras, provocation } = told;
         let bridge = start_bridge(config, outlet, cameras.cloned(), provocation)?;
-        let (actuator, simulated) = actuator(config, bridge.as_ref())?;
+        let actuator = config.actuator.make(bridge.as_ref());
+        let actuator = actuator.map_err(|error| Failure::cannot_start(error.to_string()))?;
+        let simulated = actuator.simulated_car();
         let ended = CancellationToken::new();
         let mut events = DriveEvents {
             outlet: outlet.clone(),
@@ -326,7 +328,7 @@ fn start_bridge(
     provocation: &Provocation,
 ) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
-    let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
+    let neutral = config.actuator.needs_bridge().then(|| Output::neutral(&config.vehicle, now()));
     let (outlet, provocation) = (outlet.clone(), provocation.clone());
     let on_request = move |request| {
         provocation.at("bridge");
@@ -338,23 +340,6 @@ fn start_bridge(
     let bridge = Bridge::start(bridge, neutral, on_request)
         .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
     Ok(Some(bridge))
-}
-
-fn actuator(config: &DriveConfig, bridge: Option<&Bridge>) -> Result<(Box<dyn Actuator>, Option<SimulatedCar>)> {
-    match &config.actuator {
-        ActuatorConfig::Simulated => {
-            let (actuator, car) = Simulated::new();
-            Ok((Box::new(actuator), Some(car)))
-        }
-        ActuatorConfig::Pca9685(board) => {
-            let actuator = pca9685::actuator(board).map_err(|error| Failure::cannot_start(error.to_string()))?;
-            Ok((actuator, None))
-        }
-        ActuatorConfig::Bridge => {
-            let bridge = bridge.context("drive.actuator = \"bridge\" needs the bridge")?;
-            Ok((bridge.actuator(), None))
-        }
-    }
 }
 
 /// A car without its lap sensor still drives: what is wrong is told, and that is all.

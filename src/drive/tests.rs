@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, OnceLock};
 
+use super::actuator::kind::ActuatorConfig;
 use super::actuator::{ActuatorError, ActuatorFailure, Output};
 use super::gate::State;
 use super::settings::{
-    ActuatorConfig, AxisConfig, Calibration, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, RawCalibration,
-    ReverseConfig, StopBehaviour, VehicleConfig,
+    AxisConfig, Calibration, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, RawCalibration, ReverseConfig,
+    StopBehaviour, VehicleConfig,
 };
 use super::*;
 
@@ -44,7 +45,7 @@ fn config(folder: &Path) -> DriveConfig {
             limits: LimitsConfig { throttle_cap: 1.0, throttle_slew: None, steering_slew: None },
         },
         max_speed: MaxSpeedConfig { initial: None, ceiling: pulse(440), state_file: folder.join("max-speed") },
-        actuator: ActuatorConfig::Simulated,
+        actuator: ActuatorConfig::new(simulated::SimulatedConfig),
         lap_sensor: None,
         bridge: None,
     }
@@ -243,7 +244,6 @@ fn a_message_moves_the_actuator_and_silence_stops_it_at_the_deadline() {
 }
 
 #[test]
-#[test]
 fn the_way_of_a_command_is_timed_from_its_arrival_to_the_write() {
     let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
     assert_eq!(bench.handle.control_latency(), None);
@@ -259,6 +259,7 @@ fn the_way_of_a_command_is_timed_from_its_arrival_to_the_write() {
     assert!(told.max >= on_its_way && told.p50 == told.max, "{told:?}");
 }
 
+#[test]
 fn the_snapshot_shows_what_the_actuator_has() {
     let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
     bench.say(br#"{"motion":{"key":"back","value":20}}"#);

@@ -14,13 +14,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<VehicleConfig> {
 }
 
 /// Reports a calibration that is not written out: on real hardware another car's pulses are dangerous.
-pub(super) fn demand_calibration(reader: &mut Reader<'_>) -> Read<()> {
+pub(super) fn demand_calibration(reader: &mut Reader<'_>, actuator: &str) -> Read<()> {
     let missing: Vec<_> = PULSES.iter().map(|(key, _)| *key).filter(|key| reader.is_missing(&in_table(key))).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let remedy = format!(
-        "drive.actuator = \"pca9685\" needs this car's own calibration, for another car's pulses are dangerous: \
+        "drive.actuator = \"{actuator}\" needs this car's own calibration, for another car's pulses are dangerous: \
          write {} below [{TABLE}]",
         missing.join(", ")
     );

@@ -23,16 +23,17 @@ mod board;
 mod park;
 mod registers;
 #[cfg(test)]
+mod settings;
 mod tests;
 
 use std::time::{Duration, Instant};
 
-use self::board::{Board, LinuxBoard};
+use self::board::Board;
 use self::registers::{Channel, Found, Layout, Plan, Prescale, Transaction, Update};
 use super::actuator::{Actuator, ActuatorError, ActuatorFailure, Output, Pulses};
-use super::settings::Pca9685Config;
 
-pub use self::park::{ParkPca9685Error, Parked, park};
+pub(super) use self::settings::KIND;
+pub use self::settings::{GpioLine, Pca9685Config};
 
 /// Unchanged pulses are written again this often, and the board is asked whether it still runs.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -47,14 +48,6 @@ pub struct Pca9685SettingError {
     pub value: u16,
     /// What it must satisfy.
     pub remedy: &'static str,
-}
-
-/// The actuator for the board in `config`. Touches nothing yet: [`Actuator::start`] opens the bus.
-///
-/// # Errors
-/// The first setting that no board could follow.
-pub fn actuator(config: &Pca9685Config) -> Result<Box<dyn Actuator>, Pca9685SettingError> {
-    Ok(Box::new(Driver::new(LinuxBoard::new(config), config)?))
 }
 
 /// The driver: what is written to the board, and when its outputs are let out.

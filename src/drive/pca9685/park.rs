@@ -5,9 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::board::{Board, LinuxBoard};
-use super::{Driver, Pca9685SettingError};
+use super::{Driver, Pca9685Config, Pca9685SettingError};
 use crate::drive::actuator::{ActuatorError, ActuatorFailure, Pulses};
-use crate::drive::settings::Pca9685Config;
 
 /// A bus that was cut in the middle of a transfer (the daemon was killed in it) may need a moment to come to itself.
 const ATTEMPTS: usize = 5;
@@ -16,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What was done to the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
+pub(super) struct Parked {
     device: String,
     neutral: Pulses,
     was_running: bool,
@@ -38,7 +37,7 @@ impl fmt::Display for Parked {
 
 /// Why the board could not be parked.
 #[derive(Debug, thiserror::Error)]
-pub enum ParkPca9685Error {
+pub(super) enum ParkPca9685Error {
     /// A setting that no board could follow.
     #[error(transparent)]
     Setting(#[from] Pca9685SettingError),
@@ -53,7 +52,7 @@ pub enum ParkPca9685Error {
 ///
 /// # Errors
 /// A setting that cannot be, or what failed on the board.
-pub fn park(config: &Pca9685Config, neutral: Pulses) -> Result<Parked, ParkPca9685Error> {
+pub(super) fn park(config: &Pca9685Config, neutral: Pulses) -> Result<Parked, ParkPca9685Error> {
     let mut driver = Driver::new(LinuxBoard::new(config), config)?;
     let mut attempt = 1;
     loop {

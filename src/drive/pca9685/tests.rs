@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::board::Board;
 use super::registers::{Channel, Layout, Prescale, Update};
-use super::{Driver, REFRESH};
+use super::{Driver, Pca9685Config, REFRESH};
 use crate::drive::actuator::{Actuator, Output, Pulses};
 use crate::drive::gate::SafeDrive;
-use crate::drive::settings::{Pca9685Config, Pulse};
+use crate::drive::settings::Pulse;
 
 const SLEEP: u8 = 0x10;
 const AUTO_INCREMENT: u8 = 0x20;
