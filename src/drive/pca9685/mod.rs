@@ -20,10 +20,11 @@
 //! last level; there the pull-up helps at boot only, and `rtcpub park` does the rest.)
 
 mod board;
+mod claim;
 mod park;
 mod registers;
-#[cfg(test)]
 mod settings;
+#[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
@@ -178,6 +179,11 @@ impl<B: Board> Actuator for Driver<B> {
     }
 
     fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError> {
+        // First of all: nothing of another's board is touched, its OE line included.
+        if let Err(error) = self.board.take_outputs() {
+            let failure = ActuatorFailure::new("take the outputs for itself", error);
+            return Err(ActuatorError::new(&self.device, vec![failure]));
+        }
         let mut failures = Vec::new();
         if self.armed_at.is_none() {
             // The board may hold the pulse of a dead predecessor: OE is the quickest end of it.

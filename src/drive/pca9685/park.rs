@@ -19,6 +19,8 @@ pub(super) struct Parked {
     device: String,
     neutral: Pulses,
     was_running: bool,
+    /// Some process moves them still.
+    taken: bool,
 }
 
 impl fmt::Display for Parked {
@@ -31,7 +33,11 @@ impl fmt::Display for Parked {
             self.device,
             throttle.ticks(),
             steering.ticks()
-        )
+        )?;
+        match self.taken {
+            true => f.write_str("; a daemon (or calibrate) still runs and moves it at its driver's next command"),
+            false => Ok(()),
+        }
     }
 }
 
@@ -57,7 +63,10 @@ pub(super) fn park(config: &Pca9685Config, neutral: Pulses) -> Result<Parked, Pa
     let mut attempt = 1;
     loop {
         match driver.park(neutral) {
-            Ok(was_running) => return Ok(Parked { device: driver.device, neutral, was_running }),
+            Ok(was_running) => {
+                let taken = driver.board.outputs_are_taken();
+                return Ok(Parked { device: driver.device, neutral, was_running, taken });
+            }
             Err(failures) if attempt == ATTEMPTS => return Err(driver.fault(failures).into()),
             Err(_) => thread::sleep(PAUSE),
         }
