@@ -2,6 +2,7 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CameraChoice, CarControl, DriveEvents};
+use super::in_force::InForce;
 use super::process::{self, Signals};
 use super::provoke::{Provocation, Spawner};
 use super::readings::Readings;
@@ -80,8 +82,15 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let cameras = CameraChoice::new(&config.video, &control);
     let stirred = Arc::new(Notify::new());
     let told = Told { outlet: &outlet, stirred: &stirred, cameras: cameras.as_ref(), provocation: &provocation };
+    let folder = config.status.socket.parent().unwrap_or(Path::new("/"));
+    let in_force = source.as_ref().map(|source| InForce::of(&source.file, folder));
+    // Before the car can move.
+    if let (Some(in_force), Some(source)) = (&in_force, &source) {
+        in_force.keep(&source.effective);
+    }
     let car = Car::start(&config.drive, told)?;
     process::guard(car.drive.handle());
+    signals.stop_first(car.drive.handle());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
     let (rate, rate_settings) = watch::channel(config.rate);
@@ -90,7 +99,6 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let readings = Arc::new(Readings {
         channel: config.signal.channel.as_str().to_owned(),
         started: now(),
-    signals.stop_first(car.drive.handle());
         drive: car.drive.handle(),
         car: car.simulated.clone(),
         stirred,
@@ -143,12 +151,13 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
     answers::start(&config, &readings, &log, &mut spawn, &tasks).await;
     service::start(service_manager.clone(), readings, config.video.camera.stall, &mut spawn, &tasks);
-    if let Some(source) = source {
+    if let (Some(source), Some(in_force)) = (source, in_force.clone()) {
         let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
-        let reload = Reload { source, config, log, rate, picture: control, drive, telemetry, service_manager };
+        let reload =
+            Reload { source, config, log, rate, picture: control, drive, telemetry, in_force, service_manager };
         spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
-    end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
+    end_in_phases(Leaving { car, in_force }, supervisor, video, signals.shutdown, &service_manager).await
 }
 
 /// The live link steers the encoder.
@@ -172,7 +181,7 @@ async fn ended(that: CancellationToken, shutdown: CancellationToken) {
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
 async fn end_in_phases(
-    car: Car,
+    leaving: Leaving,
     mut tasks: Supervisor,
     video: Video,
     asked: CancellationToken,
@@ -182,10 +191,10 @@ async fn end_in_phases(
         () = asked.cancelled() => None,
         unasked = tasks.watch() => unasked,
     };
+    // First, whatever else happens: neutral. A signal has asked for it already; a task that has ended has not.
+    leaving.car.drive.handle().stop(StopCause::Shutdown);
     service_manager.stopping();
-    // First, whatever else happens: neutral. Asked for here, because threads that may wait can run out.
-    car.drive.handle().stop(StopCause::Shutdown);
-    let parked = tokio::task::spawn_blocking(move || car.stop()).await.context("the drive")?;
+    let parked = tokio::task::spawn_blocking(move || leaving.stop()).await.context("the drive")?;
     let ended = tasks.end(TASKS_DEADLINE).await;
     tracing::debug!(?ended, "peers and socket are closed");
     let kept = video.stop().await;
@@ -272,6 +281,20 @@ struct Car {
     simulated: Option<SimulatedCar>,
     _lap_sensor: Option<LapSensor>,
     ended: CancellationToken,
+}
+
+/// The car, and what tells `rtcpub park` of it while it may move.
+struct Leaving {
+    car: Car,
+    in_force: Option<InForce>,
+}
+
+impl Leaving {
+    fn stop(self) -> Result<()> {
+        self.car.stop()?;
+        self.in_force.iter().for_each(InForce::remove);
+        Ok(())
+    }
 }
 
 /// Who hears of what the car does.

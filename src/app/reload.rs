@@ -8,10 +8,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::protect;
+use super::in_force::InForce;
 use crate::config::{self, Config, Effective, Loaded, Problems, Setting};
 use crate::drive::DriveHandle;
-use crate::logging::LogControl;
 use crate::drive::actuator::kind::{ActuatorKind, KINDS};
+use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
 use crate::video::control::VideoControl;
@@ -35,6 +36,7 @@ pub(super) struct Reload {
     pub(super) picture: VideoControl,
     pub(super) drive: DriveHandle,
     pub(super) telemetry: watch::Sender<TelemetryConfig>,
+    pub(super) in_force: InForce,
     pub(super) service_manager: Arc<Notifier>,
 }
 
@@ -96,6 +98,7 @@ impl Reload {
         }
         changes.tell();
         self.source.effective = changes.in_force;
+        self.in_force.keep(&self.source.effective);
     }
 }
 
