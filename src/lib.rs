@@ -12,7 +12,7 @@
 //! |---|---|
 //! | what the car may do, and when it stops | `drive/gate` |
 //! | how a command becomes pulses | `drive/vehicle`, `drive/mixer` |
-//! | what moves the car | `drive/actuator`, and a file beside `drive/simulated` |
+//! | what moves the car | `drive/actuator/kind`: a file beside `drive/simulated`, and a row |
 //! | cameras and encoders | `video/camera`, the table in `video/encoder` |
 //! | when a session is made, kept and replaced | `rtc/session` |
 //! | the wire format of signalling | `signal/spider` |

@@ -82,13 +82,13 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let cameras = CameraChoice::new(&config.video, &control);
     let stirred = Arc::new(Notify::new());
     let told = Told { outlet: &outlet, stirred: &stirred, cameras: cameras.as_ref(), provocation: &provocation };
+    let car = Car::start(&config.drive, told)?;
     let folder = config.status.socket.parent().unwrap_or(Path::new("/"));
     let in_force = source.as_ref().map(|source| InForce::of(&source.file, folder));
-    // Before the car can move.
+    // Before the car can move, for nobody is connected yet.
     if let (Some(in_force), Some(source)) = (&in_force, &source) {
         in_force.keep(&source.effective);
     }
-    let car = Car::start(&config.drive, told)?;
     process::guard(car.drive.handle());
     signals.stop_first(car.drive.handle());
     let (sender, units) = access_unit_channel();

@@ -45,6 +45,7 @@ pub(super) struct Signals {
     /// To read the configuration again. Several before it is done are one.
     pub(super) reload: Arc<Notify>,
     car: Arc<OnceLock<DriveHandle>>,
+    has_car: Arc<Notify>,
 }
 
 impl Signals {
@@ -52,6 +53,7 @@ impl Signals {
     pub(super) fn stop_first(&self, car: DriveHandle) {
         // A process has one car.
         let _ = self.car.set(car);
+        self.has_car.notify_one();
     }
 
     fn end(&self, signal: &str) {
@@ -63,8 +65,8 @@ impl Signals {
 
 /// Runs `main` on a thread of its own until it returns, and tells it what the process is asked for.
 ///
-/// The process's first thread is left to the signals: the kernel gives them to it before all others, and it runs before all
-/// others. So SIGTERM stops the car on a machine whose processors are full, too.
+/// The process's first thread is left to the signals: the kernel gives them to it before all others, and with a car it runs
+/// before all others. So SIGTERM stops the car on a machine whose processors are full, too.
 ///
 /// # Errors
 /// Those of `main`, and threads that cannot be started.
@@ -85,8 +87,6 @@ where
             run_main(for_main, main)
         });
         let main = main.context(NO_THREADS)?;
-        // Not before: a thread gives its priority to those that it starts.
-        schedule_first();
         watch.block_on(async {
             tokio::select! {
                 () = awaited.watch(on_hangup, &signals) => {}
@@ -146,6 +146,8 @@ impl Awaited {
                     Hangup::Ends => signals.end("SIGHUP"),
                     Hangup::Reloads => signals.reload.notify_one(),
                 },
+                // This thread starts no other, which would get its priority.
+                () = signals.has_car.notified() => schedule_first(),
                 _ = self.suspend.recv() => tracing::warn!("not suspended, for that would stop no car; Ctrl-C ends it"),
             }
         }

@@ -134,6 +134,18 @@ fn a_whole_car_is_read() {
 }
 
 #[test]
+fn a_trim_that_would_make_neutral_something_else_is_a_problem() {
+    let trimmed = |min: u16, trim: i16| {
+        format!("{LEAST}[drive.calibration]\nthrottle_min = {min}\n[drive.throttle]\ntrim = {trim}\n")
+    };
+    Case::of(trimmed(330, -45)).loaded();
+    let problems = Case::of(trimmed(330, -46)).problems();
+    let expected = "drive.throttle.trim = -46: shifts drive.calibration.throttle_zero (375) out of";
+    assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+    Case::of(format!("{LEAST}[drive.steering]\ntrim = 50\n")).loaded();
+}
+
+#[test]
 fn moving_by_the_bridge_switches_the_bridge_on() {
     let loaded = Case::of(format!("{LEAST}[drive]\nactuator = \"bridge\"\n")).loaded();
     assert!(loaded.config.drive.bridge.is_some());
