@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | pipeline → track | `video::units`, 8 access units | dropped to the next key frame, counted, one asked for |
 //! | peer's feedback → encoder | counters in `video::control` | key frame: coalesced, never lost; bit rate: newest wins |
-//! | channel → gate | `drive::inbox`, the newest 32 with their arrival times | the oldest go; age is judged by the gate |
+//! | channel → gate | `drive::inbox`, the newest 32 with their arrival times | the oldest go that a later one makes void; age is judged by the gate |
 //! | anything → gate, stop | one flag a cause | never lost |
 //! | telemetry → channel | `telemetry::outlet`, then the channel's byte limit | dropped, counted |
 //! | peer connection → session | `rtc::mailbox` | newest state a peer wins; candidates past 256 are dropped |

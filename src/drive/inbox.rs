@@ -3,7 +3,7 @@
 //! | what | carrier | when full |
 //! |---|---|---|
 //! | stops | one flag a cause, and an unpark | never lost; several of a kind are one |
-//! | messages | the newest [`MESSAGES_CAPACITY`] with their arrival times | the oldest go, counted; an emergency stop among them becomes a flag |
+//! | messages | the newest [`MESSAGES_CAPACITY`] with their arrival times | the oldest go that a later one makes void, counted; an emergency stop among them becomes a flag |
 //! | the link | levels, with a stop flag for each fall | never lost |
 //! | a new configuration | one slot | newest wins |
 //!
@@ -141,10 +141,10 @@ impl Inbox {
     pub(super) fn message(&self, message: Message, arrived: Instant) {
         let mut pending = self.pending();
         if pending.messages.len() == MESSAGES_CAPACITY
-            && let Some((oldest, _)) = pending.messages.pop_front()
+            && let Some(left_out) = make_room(&mut pending.messages)
         {
             pending.superseded += 1;
-            if oldest.command == Command::EStop(EStop::Latch) {
+            if left_out.command == Command::EStop(EStop::Latch) {
                 self.stops.fetch_or(Stops::bit(StopCause::EStop), Ordering::AcqRel);
             }
         }
@@ -297,6 +297,16 @@ impl Inbox {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes out the oldest message that a later one makes void: many of one axis must not cost the other its stop.
+fn make_room(messages: &mut VecDeque<(Message, Instant)>) -> Option<Message> {
+    let is_void = |index: &usize| {
+        let (message, _) = &messages[*index];
+        messages.iter().skip(index + 1).any(|(later, _)| later.makes_void(message))
+    };
+    let index = (0..messages.len()).find(is_void).unwrap_or(0);
+    messages.remove(index).map(|(message, _)| message)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
 use super::super::actuator::Pulses;
-use super::super::command::{Motion, Steps, Throttle};
+use super::super::command::{Motion, Session, Steering, Steps, Throttle};
 use super::super::event::Counters;
 use super::super::gate::State;
 use super::super::settings::Pulse;
@@ -42,6 +42,24 @@ fn taken(inbox: &Inbox) -> Batch {
 
 fn stops(batch: &Batch) -> Vec<StopCause> {
     batch.stops.iter().collect()
+}
+
+#[test]
+fn many_messages_of_one_axis_do_not_cost_the_other_its_stop() {
+    let (inbox, at) = (inbox(), now());
+    let stop = message(Command::Motion(Motion::Throttle(Throttle::Stop)));
+    let left = message(Command::Motion(Motion::Steering(Steering::Left(Steps::new(1.0).unwrap()))));
+    let others = Message { session: Session::new("eve"), ..forward(20) };
+    inbox.message(forward(20), at);
+    inbox.message(stop, at);
+    for _ in 0..1000 {
+        inbox.message(left, at);
+        inbox.message(others, at);
+    }
+    let batch = taken(&inbox);
+    let of_the_driver = batch.messages.iter().map(|(message, _)| *message).find(|message| message.session.is_none());
+    assert_eq!(of_the_driver, Some(stop));
+    assert_eq!(batch.messages.len() + batch.superseded as usize, 2002);
 }
 
 #[test]
