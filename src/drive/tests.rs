@@ -1,5 +1,6 @@
 //! The thread with a recording actuator: real time, but nothing waits for a time to pass, only for things to happen.
 
+mod timing;
 mod trouble;
 
 use std::path::Path;
@@ -241,22 +242,6 @@ fn a_message_moves_the_actuator_and_silence_stops_it_at_the_deadline() {
     bench.event(|event| *event == DriveEvent::State(State::Armed));
     bench.event(|event| *event == DriveEvent::State(parked));
     assert_eq!(bench.handle.snapshot().state, parked);
-}
-
-#[test]
-fn the_way_of_a_command_is_timed_from_its_arrival_to_the_write() {
-    let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
-    assert_eq!(bench.handle.control_latency(), None);
-    let on_its_way = Duration::from_millis(40);
-    // What arrived before the actuator was ready moves nothing.
-    std::thread::sleep(2 * on_its_way);
-    bench.handle.message(FORWARD, clock() - on_its_way);
-    bench.call(|call| call.throttle() == 419);
-    bench.say(FORWARD);
-    assert!(bench.handle.stop_and_confirm(StopCause::Reload, PATIENCE));
-    let told = bench.handle.control_latency().expect("a command was carried out");
-    assert_eq!(told.commands, 1, "the second changed nothing, so nothing was written");
-    assert!(told.max >= on_its_way && told.p50 == told.max, "{told:?}");
 }
 
 #[test]

@@ -190,31 +190,6 @@ fn a_stop_is_confirmed_only_when_the_brake_is_over() {
 }
 
 #[test]
-fn a_stop_goes_its_whole_way_while_threads_that_cannot_run_hold_every_lock() {
-    let brake = StopBehaviour::Brake(Duration::from_millis(50));
-    let bench = Bench::with(|config| (config.gate.stop, config.gate.deadline) = (brake, PATIENCE)).driving();
-    bench.handle.inbox.while_locked(|| {
-        bench.handle.stop(StopCause::EStop);
-        assert_eq!(bench.call(|_| true).throttle(), 325, "the brake pulse");
-        assert_eq!(bench.call(|_| true).throttle(), 375);
-    });
-    bench.event(|event| matches!(event, DriveEvent::State(State::Latched { cause: StopCause::EStop, .. })));
-}
-
-#[test]
-fn a_thread_that_was_held_up_on_its_way_knows_as_well_as_one_that_overslept() {
-    let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
-    let stuck = bench.script.motion.lock().unwrap();
-    bench.say(FORWARD);
-    bench.until(|| bench.script.attempts.load(Ordering::SeqCst) > 0);
-    std::thread::sleep(Duration::from_millis(300));
-    drop(stuck);
-    bench.call(|call| call.throttle() == 419);
-    assert_eq!(bench.call(|_| true).throttle(), 375);
-    bench.event(|event| *event == DriveEvent::State(State::Parked { cause: StopCause::Stalled }));
-}
-
-#[test]
 fn an_emergency_stop_outlives_the_daemon_until_a_driver_clears_it() {
     let latched =
         |event: &DriveEvent| matches!(event, DriveEvent::State(State::Latched { cause: StopCause::EStop, .. }));
