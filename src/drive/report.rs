@@ -14,7 +14,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 const REJECTIONS_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Room for the news of one turn, made beforehand: each message of the inbox may be one, and a few changes of the gate and
-/// the actuator.
+/// the actuator. When turns pass in which nothing can be told, the oldest go.
 const NEWS_CAPACITY: usize = 64;
 
 /// Where events go.
@@ -46,6 +46,9 @@ impl Reports {
 
     /// Takes note of an event, to be told when the actuator has what it needs.
     pub(super) fn note(&mut self, event: DriveEvent) {
+        if self.news.len() == NEWS_CAPACITY {
+            self.news.remove(0);
+        }
         self.news.push(event);
     }
 
