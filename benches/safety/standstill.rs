@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadPriorityValue, ThreadSchedulePolicy,
-    set_thread_priority_and_policy, thread_native_id,
+    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
+    thread_native_id,
 };
 
 /// A sleep of a watcher.
@@ -68,7 +68,7 @@ fn watch(processor: usize, seen: &Mutex<Vec<Standstill>>, end: &AtomicBool) -> b
     alone.set(processor);
     sched_setaffinity(None, &alone).unwrap();
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    let priority = ThreadPriority::Crossplatform(ThreadPriorityValue::try_from(PRIORITY).unwrap());
+    let priority = ThreadPriority::try_from(PRIORITY).unwrap();
     let real_time = set_thread_priority_and_policy(thread_native_id(), priority, policy).is_ok();
     while !end.load(Relaxed) {
         let due = Instant::now() + NAP;
