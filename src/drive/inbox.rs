@@ -63,7 +63,7 @@ struct Status {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) stops: Stops,
-    /// Stops asked for until now, for [`Inbox::confirm`].
+    /// Stops asked for until now, for [`Inbox::try_publish`].
     pub(super) ticket: u64,
     pub(super) link_up: bool,
     pub(super) messages: VecDeque<(Message, Instant)>,

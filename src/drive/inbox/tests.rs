@@ -78,9 +78,16 @@ fn of_many_messages_the_newest_are_kept_and_the_rest_counted() {
 #[test]
 fn an_emergency_stop_is_not_lost_in_a_flood() {
     let (inbox, at) = (inbox(), now());
-    inbox.message(message(Command::EStop(EStop::Latch)), at);
+    let latch = message(Command::EStop(EStop::Latch));
+    inbox.message(latch, at);
     for steps in 1..=1000 {
         inbox.message(forward(steps), at);
+    }
+    assert_eq!(taken(&inbox).messages.front(), Some(&(latch, at)), "the others make each other void");
+
+    inbox.message(latch, at);
+    for driver in 1..=1000 {
+        inbox.message(Message { session: Session::new(&driver.to_string()), ..forward(1) }, at);
     }
     assert_eq!(stops(&taken(&inbox)), [StopCause::EStop]);
 }
