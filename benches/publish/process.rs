@@ -20,7 +20,7 @@ pub struct Daemon {
 }
 
 /// Names of our threads; everything else in the process belongs to GStreamer and the encoder.
-const OURS: [&str; 6] = ["rtcpub", "rtcpub-io", "drive", "max-speed", "bridge", "lap sensor"];
+const OURS: [&str; 7] = ["rtcpub", "rtcpub-main", "rtcpub-io", "drive", "max-speed", "bridge", "lap sensor"];
 
 pub fn binary_megabytes() -> f64 {
     fs::metadata(binary()).unwrap().len() as f64 / 1e6
