@@ -18,8 +18,13 @@ const WATCH_PICTURE: &str = "addEventListener('DOMContentLoaded', () => { \
 
 /// Opens the viewer page.
 pub async fn open(browser: &mut Chromium, url: &str) -> Page {
+    open_with(browser, url, &[]).await
+}
+
+/// The same, with these scripts run before its own.
+pub async fn open_with(browser: &mut Chromium, url: &str, scripts: &[&str]) -> Page {
     let page = browser.open("about:blank", 1280, 720).await;
-    for source in [WATCH_PEERS, WATCH_PICTURE] {
+    for source in [&[WATCH_PEERS, WATCH_PICTURE], scripts].concat() {
         let params = serde_json::json!({"source": source});
         browser.page(&page, "Page.addScriptToEvaluateOnNewDocument", params).await;
     }
