@@ -1,0 +1,190 @@
+//! Several pictures of one car through the hub, each a track of its own: to real peers.
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::decoder::{Decoded, decode};
+use common::publisher::{Further, Publisher, Setup};
+use common::signal::Signal;
+use common::viewer::{self, Viewer};
+use common::{TestHub, within};
+use rtc::rtp;
+use rtcpub::hub::packet::{Entry, entry_point};
+use serde_json::json;
+
+const CHANNEL: &str = "c40hipepjh65aeq6ndj0";
+
+const REAR: Further = Further { name: "rear", width: 320, height: 240 };
+const ARM: Further = Further { name: "arm", width: 160, height: 120 };
+
+const ONE: Setup = with(&[]);
+const TWO: Setup = with(&[REAR]);
+const THREE: Setup = with(&[REAR, ARM]);
+
+/// A car with these pictures beside the main one of 640x360.
+const fn with(further: &'static [Further]) -> Setup {
+    Setup { trickle: common::peer::Trickle::None, lose_every: None, width: 640, height: 360, kbps: 400, further }
+}
+
+/// Waits until the hub has let it go.
+async fn replaced(publisher: Publisher) {
+    publisher.peer.gone().await;
+    publisher.stop().await;
+}
+
+/// Long enough for the ball to move.
+const LOOK: Duration = Duration::from_secs(1);
+
+async fn join(hub: &TestHub, pictures: usize) -> Viewer {
+    Viewer::join_with(hub, CHANNEL, viewer::Setup { pictures, ..Default::default() }).await
+}
+
+/// Decodes what comes on this track for a while: pictures of this size, which move.
+async fn sees(viewer: &mut Viewer, track: &str, size: (u32, u32)) {
+    const MOMENT: Duration = Duration::from_millis(100);
+    // What nobody has read until now has gaps.
+    viewer.packets_for(track, MOMENT).await;
+    viewer.ask_for_key_frame_of(track).await;
+    let mut packets = Vec::new();
+    let starts = |packet: &rtp::Packet| entry_point(&packet.payload) == Some(Entry::ParameterSets);
+    let key_frame = async {
+        loop {
+            packets.extend(viewer.packets_for(track, MOMENT).await);
+            if let Some(start) = packets.iter().position(starts) {
+                return start;
+            }
+        }
+    };
+    let start = within(&format!("a key frame of {track}"), key_frame).await;
+    packets.extend(viewer.packets_for(track, LOOK).await);
+    let seen = decode(&packets[start..]);
+    let sizes: BTreeSet<_> = seen.iter().map(|picture| (picture.width, picture.height)).collect();
+    assert_eq!(sizes, BTreeSet::from([size]), "{track}");
+    let (first, last): (&Decoded, &Decoded) = (&seen[0], &seen[seen.len() - 1]);
+    assert!(first.differs_from(last), "{track} does not move in {} pictures", seen.len());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_picture_reaches_the_viewer_as_a_track_of_its_own_with_its_name() {
+    let hub = TestHub::start().await;
+    let publisher = Publisher::start_with(&hub, CHANNEL, THREE).await;
+    let mut viewer = join(&hub, 3).await;
+    sees(&mut viewer, "camera", (640, 360)).await;
+    sees(&mut viewer, "rear", (320, 240)).await;
+    sees(&mut viewer, "arm", (160, 120)).await;
+    assert_eq!(viewer.tracks().await, ["arm", "camera", "rear"]);
+    let answer = viewer.peer.connection.remote_description().await.expect("an answer").sdp;
+    for name in ["camera", "rear", "arm"] {
+        assert!(answer.contains(&format!("a=msid:rtcpub {name}\r\n")), "{answer}");
+    }
+    publisher.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_viewer_that_asks_for_one_picture_gets_the_main_one_and_no_other() {
+    let hub = TestHub::start().await;
+    let publisher = Publisher::start_with(&hub, CHANNEL, TWO).await;
+    let mut viewer = join(&hub, 1).await;
+    sees(&mut viewer, "camera", (640, 360)).await;
+    assert_eq!(viewer.tracks().await, ["camera"]);
+    publisher.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_frame_is_asked_for_on_the_track_that_lacks_it_and_on_no_other() {
+    let hub = TestHub::start().await;
+    let publisher = Publisher::start_with(&hub, CHANNEL, TWO).await;
+    let mut viewer = join(&hub, 2).await;
+    sees(&mut viewer, "camera", (640, 360)).await;
+    sees(&mut viewer, "rear", (320, 240)).await;
+    let asked = || [&publisher.counts, &publisher.further[0]].map(|it| it.key_frame_requests.load(Ordering::Relaxed));
+    let mut before = asked();
+    for (place, track) in [(1, "rear"), (0, "camera"), (1, "rear")] {
+        viewer.ask_for_key_frame_of(track).await;
+        before[place] += 1;
+        within("the request", async {
+            while asked()[place] < before[place] {
+                viewer.packets_for(track, Duration::from_millis(50)).await;
+            }
+        })
+        .await;
+        // Longer than a request is held back, and than one without an answer waits for its repetition.
+        viewer.packets_for(track, Duration::from_secs(1)).await;
+        assert_eq!(asked(), before, "after one for {track}");
+    }
+    publisher.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_lost_of_either_track_on_either_way_is_repeated() {
+    let hub = TestHub::start().await;
+    let publisher = Publisher::start_with(&hub, CHANNEL, Setup { lose_every: Some(20), ..TWO }).await;
+    let setup = viewer::Setup { lose_every: Some(20), pictures: 2, ..Default::default() };
+    let mut viewer = Viewer::join_with(&hub, CHANNEL, setup).await;
+    viewer.complete_runs(["camera", "rear"], 300).await;
+    let loss = &publisher.counts.loss;
+    assert!(loss.lost.load(Ordering::Relaxed) >= 25 && loss.repeated.load(Ordering::Relaxed) >= 25);
+    publisher.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_with_another_number_of_pictures_takes_over_and_the_tracks_go_on() {
+    let hub = TestHub::start().await;
+    let first = Publisher::start_with(&hub, CHANNEL, TWO).await;
+    let mut viewer = join(&hub, 2).await;
+    sees(&mut viewer, "camera", (640, 360)).await;
+    sees(&mut viewer, "rear", (320, 240)).await;
+
+    let second = Publisher::start_with(&hub, CHANNEL, Setup { width: 480, height: 270, ..ONE }).await;
+    replaced(first).await;
+    told(&mut viewer, &json!(["camera"])).await;
+    viewer.packets_for("rear", Duration::from_secs(1)).await;
+    let rest = viewer.packets_for("rear", Duration::from_secs(1)).await;
+    assert_eq!(rest.len(), 0, "nobody sends it");
+    sees(&mut viewer, "camera", (480, 270)).await;
+
+    let third = Publisher::start_with(&hub, CHANNEL, THREE).await;
+    replaced(second).await;
+    told(&mut viewer, &json!(["camera", "rear", "arm"])).await;
+    sees(&mut viewer, "camera", (640, 360)).await;
+    sees(&mut viewer, "rear", (320, 240)).await;
+    viewer.ask_for_another_picture().await;
+    sees(&mut viewer, "arm", (160, 120)).await;
+    third.stop().await;
+    hub.stop().await;
+}
+
+/// Waits until `joins` tells these pictures.
+async fn told(viewer: &mut Viewer, pictures: &serde_json::Value) {
+    let tells = async {
+        loop {
+            let company = viewer.signal.receive_of("joins").await.expect("the socket stays open");
+            let company: serde_json::Value = serde_json::from_str(&company).expect("JSON");
+            if company["pictures"] == *pictures {
+                return;
+            }
+        }
+    };
+    within("the news of the pictures", tells).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_offer_of_more_pictures_than_can_be_shown_is_refused() {
+    let hub = TestHub::start().await;
+    let path = format!("/live/ws/pub?channel={CHANNEL}");
+    let mut signal = Signal::open(hub.secure, Some(hub.pin), &path, &[]).await.expect("the socket");
+    let section = |place| {
+        format!("m=video 9 UDP/TLS/RTP/SAVPF 96\r\nc=IN IP4 0.0.0.0\r\na=mid:{place}\r\na=msid:rtcpub {place}\r\n")
+    };
+    let sections: String = (0..5).map(section).collect();
+    signal.send("offer", &format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{sections}")).await;
+    within("the goodbye", async { while signal.receive().await.is_some_and(|(kind, _)| kind != "close") {} }).await;
+    hub.stop().await;
+}
