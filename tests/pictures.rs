@@ -1,4 +1,4 @@
-//! Several pictures of one car through the hub, each a track of its own: to real peers.
+//! Several pictures of one car through the hub, each a track of its own: to real peers, and to the page in a browser.
 
 mod common;
 
@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use common::chromium::{Chromium, Page};
 use common::decoder::{Decoded, decode};
 use common::publisher::{Further, Publisher, Setup};
 use common::signal::Signal;
 use common::viewer::{self, Viewer};
-use common::{TestHub, within};
+use common::{TestHub, page, within};
 use rtc::rtp;
 use rtcpub::hub::packet::{Entry, entry_point};
 use serde_json::json;
@@ -186,5 +187,99 @@ async fn an_offer_of_more_pictures_than_can_be_shown_is_refused() {
     let sections: String = (0..5).map(section).collect();
     signal.send("offer", &format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{sections}")).await;
     within("the goodbye", async { while signal.receive().await.is_some_and(|(kind, _)| kind != "close") {} }).await;
+    hub.stop().await;
+}
+
+/// Waits until the page shows this many pictures, the large one of the first size and the last of the others of the
+/// second; both move.
+async fn page_shows(
+    browser: &mut Chromium,
+    page: &Page,
+    count: usize,
+    large: (u32, u32),
+    small: impl Into<Option<(u32, u32)>>,
+) {
+    browser.wait_for(page, &format!("document.querySelectorAll('.picture').length === {count}")).await;
+    let small = small.into().map(|size| (".picture:not(.main):last-child video", size));
+    for (selector, (width, height)) in [Some((".picture.main video", large)), small].into_iter().flatten() {
+        let video = format!("document.querySelector('{selector}')");
+        let size = format!("{video}.videoWidth === {width} && {video}.videoHeight === {height}");
+        browser.wait_for(page, &size).await;
+        page::moves(browser, page, selector).await;
+    }
+    let fills = "document.querySelector('.picture.main video').getBoundingClientRect().width === innerWidth";
+    assert_eq!(browser.evaluate(page, fills).await, true);
+    page::says(browser, page, "Live").await;
+}
+
+const MAIN_SIZE: (u32, u32) = (640, 360);
+const REAR_SIZE: (u32, u32) = (REAR.width, REAR.height);
+const ARM_SIZE: (u32, u32) = (ARM.width, ARM.height);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_shows_every_picture_and_a_click_or_a_key_makes_another_large() {
+    let hub = TestHub::start().await;
+    let publisher = Publisher::start_with(&hub, CHANNEL, TWO).await;
+    let mut browser = Chromium::start().await;
+    let page = page::open(&mut browser, &hub.page()).await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+    let button = "(({ innerText, ariaLabel }) => [innerText, ariaLabel])\
+         (document.querySelector('.picture:not(.main) button'))";
+    assert_eq!(browser.evaluate(&page, button).await, json!(["Rear", "Rear: show large"]));
+    page::keep(&mut browser, &page, "two-pictures").await;
+
+    browser.click(&page, ".picture:not(.main) button").await;
+    let swapped = "document.querySelector('.picture.main video').videoWidth === 320";
+    browser.wait_for(&page, swapped).await;
+    page::moves(&mut browser, &page, ".picture.main video").await;
+    page::moves(&mut browser, &page, ".picture:not(.main) video").await;
+    assert_eq!(browser.evaluate(&page, button).await, json!(["Camera", "Camera: show large"]));
+    page::keep(&mut browser, &page, "two-pictures-swapped").await;
+    browser.key_down(&page, "KeyV").await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+
+    browser.become_phone(&page, 390, 844).await;
+    browser.evaluate(&page, "location.reload()").await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+    page::keep(&mut browser, &page, "two-pictures-phone").await;
+    let small = browser.middle_of(&page, ".picture:not(.main) button").await;
+    browser.touch(&page, "touchStart", &[small]).await;
+    browser.touch(&page, "touchEnd", &[]).await;
+    browser.wait_for(&page, swapped).await;
+    assert_eq!(browser.console, Vec::<String>::new(), "the page has nothing to complain of");
+    publisher.stop().await;
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_follows_a_car_whose_pictures_stop_come_back_and_become_fewer_or_more() {
+    let hub = TestHub::start().await;
+    let mut browser = Chromium::start().await;
+    let page = page::open(&mut browser, &hub.page()).await;
+    page::says(&mut browser, &page, "Waiting for a car").await;
+    let first = Publisher::start_with(&hub, CHANNEL, TWO).await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+    first.freeze_picture(1);
+    let says_still = "document.querySelector('.picture:not(.main) button').innerText.includes('No picture')";
+    browser.wait_for(&page, says_still).await;
+    page::says(&mut browser, &page, "Live").await;
+    page::keep(&mut browser, &page, "small-picture-still").await;
+
+    let second = Publisher::start_with(&hub, CHANNEL, TWO).await;
+    replaced(first).await;
+    browser.wait_for(&page, &format!("!{says_still}")).await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+
+    let third = Publisher::start_with(&hub, CHANNEL, ONE).await;
+    replaced(second).await;
+    page_shows(&mut browser, &page, 1, MAIN_SIZE, None).await;
+
+    let fourth = Publisher::start_with(&hub, CHANNEL, THREE).await;
+    replaced(third).await;
+    page_shows(&mut browser, &page, 3, MAIN_SIZE, ARM_SIZE).await;
+    page::keep(&mut browser, &page, "three-pictures").await;
+    let peers = browser.evaluate(&page, "window.peers.length").await;
+    assert_eq!(peers, 1, "on the connection it had");
+    fourth.stop().await;
     hub.stop().await;
 }
