@@ -79,7 +79,7 @@ impl WheelState {
 #[error("this channel has {MAX_VIEWERS} viewers already")]
 pub struct RoomFull;
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Publisher {
     id: PublisherId,
     pictures: Pictures,

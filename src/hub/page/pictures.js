@@ -87,7 +87,11 @@ export class Pictures extends EventTarget {
     picture.video.play().then(() => { this.wantsTap = false; }, ({ name }) => {
       if (name !== "NotAllowedError" || this.wantsTap) return;
       this.wantsTap = true;
-      addEventListener("pointerup", () => this.all.forEach((picture) => this.play(picture)), { once: true });
+      const tapped = () => {
+        this.wantsTap = false;
+        this.all.forEach((picture) => this.play(picture));
+      };
+      addEventListener("pointerup", tapped, { once: true });
       this.tell("change");
     });
   }
