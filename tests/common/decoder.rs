@@ -26,8 +26,11 @@ impl Decoded {
     }
 }
 
-/// The pictures in these packets of one track.
+/// The pictures in these packets of one track, repaired ones put where they belong.
 pub fn decode(packets: &[rtp::Packet]) -> Vec<Decoded> {
+    let first = packets[0].header.sequence_number;
+    let mut packets: Vec<_> = packets.iter().collect();
+    packets.sort_by_key(|packet| packet.header.sequence_number.wrapping_sub(first).cast_signed());
     let text = format!(
         "appsrc name=in format=time max-bytes=0 caps=application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload={PAYLOAD_TYPE} \
          ! rtph264depay ! h264parse ! openh264dec ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=out sync=false"
