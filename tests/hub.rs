@@ -167,7 +167,7 @@ async fn metric_reaches_every_viewer_and_joins_tells_who_is_here() {
     let hub = TestHub::start().await;
     let mut early = Viewer::join(&hub, CHANNEL).await;
     let company = within("joins", early.signal.receive_of("joins")).await.expect("open");
-    assert_eq!(company, r#"{"publisher":false,"viewers":1}"#);
+    assert_eq!(company, r#"{"pictures":[],"publisher":false,"viewers":1}"#);
     let mut publisher = Publisher::start(&hub, CHANNEL).await;
     early.metric_with(r#"{"hub":{"key":"publisher","value":1}}"#).await;
     let mut late = Viewer::join(&hub, CHANNEL).await;
