@@ -142,9 +142,13 @@ async fn one_drives_the_others_watch_and_a_driver_who_vanishes_leaves_a_stopped_
     let mut ben = Viewer::join(&hub, CHANNEL).await;
     ben.metric_with(r#"{"wheel":{"key":"state","value":"taken"}}"#).await;
 
+    // The emergency stop is anybody's. Once it has come through, what ben said before it has been judged.
+    let stop = r#"{"estop":{"key":"latch","value":1}}"#;
     ben.drive(&forward(20, 0, "ben")).await;
+    ben.drive(stop).await;
+    assert_eq!(publisher.command().await, stop, "ben's command never comes");
     ann.drive(&forward(7, 41, "ann")).await;
-    assert_eq!(publisher.command().await, forward(7, 41, "ann"), "as it was sent, and ben's never");
+    assert_eq!(publisher.command().await, forward(7, 41, "ann"), "as it was sent");
 
     let Viewer { signal, peer, .. } = ann;
     drop(signal);
