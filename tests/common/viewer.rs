@@ -14,7 +14,7 @@ use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::lossy::Lossy;
-use super::peer::{Event, Peer, Trickle, media_engine};
+use super::peer::{Event, LOOPBACK, Peer, Trickle, media_engine};
 use super::signal::Signal;
 use super::{TestHub, within};
 
@@ -28,11 +28,13 @@ pub struct Setup {
     pub labels: &'static [&'static str],
     /// Every n-th packet is lost on its way from the hub (not its repetition).
     pub lose_every: Option<u64>,
+    /// Where it takes media.
+    pub address: &'static str,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { trickle: Trickle::OldStyle, labels: &["metric", "stream"], lose_every: None }
+        Self { trickle: Trickle::OldStyle, labels: &["metric", "stream"], lose_every: None, address: LOOPBACK }
     }
 }
 
@@ -63,7 +65,7 @@ impl Viewer {
         let registry = Registry::new()
             .with(Slot::from(500), Lossy::inbound(setup.lose_every))
             .with(Slot::NackGenerator, nacks.build());
-        let peer = Peer::new(media_engine(PAYLOAD_TYPE), registry).await;
+        let peer = Peer::at(setup.address, media_engine(PAYLOAD_TYPE), registry).await;
         let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
         peer.connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.expect("it is added");
         for label in setup.labels {
