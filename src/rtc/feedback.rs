@@ -1,5 +1,5 @@
 //! What the peer says about the picture we send, from its RTCP: requests for a key frame, loss and round trip, what it
-//! can take, what it misses.
+//! can take, what it misses. It also sees each picture leave, for the latency trace.
 //!
 //! An interceptor, because the crate's chain swallows RTCP before a track sees it. Requests go to their sink at once and
 //! nothing is held, so none can be lost in a queue; whoever is called coalesces. The rest goes to the [`LinkMeter`].
@@ -25,21 +25,28 @@ use super::congestion::reception::Receptions;
 use super::congestion::repair::Unrepaired;
 use super::engine::SENT_PACKETS_KEPT;
 use crate::video::rate::Heard;
+use crate::video::trace::LatencyTrace;
 
 /// Called from the peer connection's own task for each PLI or FIR: must return at once.
 pub type KeyFrameSink = Arc<dyn Fn() + Send + Sync>;
 
-/// Wire-most: it must see the sender reports that leave, for the round trip is counted from them.
+/// Wire-most: it must see what leaves when it leaves; the round trip is counted from sender reports.
 const WIRE_MOST: usize = 500;
 
 /// Puts the tap into an interceptor chain.
-pub fn tap(registry: Registry, on_key_frame_request: KeyFrameSink, meter: Arc<LinkMeter>) -> Registry {
-    registry.with(Slot::from(WIRE_MOST), FeedbackTap::new(on_key_frame_request, meter))
+pub(crate) fn tap(
+    registry: Registry,
+    on_key_frame_request: KeyFrameSink,
+    meter: Arc<LinkMeter>,
+    trace: LatencyTrace,
+) -> Registry {
+    registry.with(Slot::from(WIRE_MOST), FeedbackTap::new(on_key_frame_request, meter, trace))
 }
 
 struct FeedbackTap {
     on_key_frame_request: KeyFrameSink,
     meter: Arc<LinkMeter>,
+    trace: LatencyTrace,
     receptions: Receptions,
     unrepaired: Unrepaired,
     /// The newest packet that was asked for again: the peer repeats itself, and counts once.
@@ -50,10 +57,11 @@ struct FeedbackTap {
 }
 
 impl FeedbackTap {
-    fn new(on_key_frame_request: KeyFrameSink, meter: Arc<LinkMeter>) -> Self {
+    fn new(on_key_frame_request: KeyFrameSink, meter: Arc<LinkMeter>, trace: LatencyTrace) -> Self {
         Self {
             on_key_frame_request,
             meter,
+            trace,
             receptions: Receptions::default(),
             unrepaired: Unrepaired::default(),
             newest_missed: None,
@@ -132,10 +140,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
     }
 
     fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
-        if let Packet::Rtcp(reports) = &packet.message.packet {
-            for report in reports.iter().filter_map(|report| report.as_any().downcast_ref::<SenderReport>()) {
-                self.receptions.sent_report(report.ntp_time, packet.now);
+        match &packet.message.packet {
+            Packet::Rtcp(reports) => {
+                for report in reports.iter().filter_map(|report| report.as_any().downcast_ref::<SenderReport>()) {
+                    self.receptions.sent_report(report.ntp_time, packet.now);
+                }
             }
+            Packet::Rtp(last) if last.header.marker => self.trace.sent(last.header.timestamp),
+            _ => {}
         }
         self.write.push_back(packet);
         Ok(())

@@ -9,6 +9,7 @@ pub mod engine;
 pub mod feedback;
 pub mod ice;
 mod mailbox;
+mod packetizer;
 mod peer;
 pub(crate) mod probe;
 pub mod publisher;

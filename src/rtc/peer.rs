@@ -24,12 +24,12 @@ use super::ice::interfaces::LocalAddresses;
 use super::ice::servers::{IceServers, Snapshot};
 use super::ice::{candidates, mdns};
 use super::mailbox::Mailbox;
-use super::pump::LiveEnds;
+use super::pump::{LiveEnds, PublishCounters};
 use super::session::{PeerId, PeerState};
 use super::settings::{IceConfig, IcePolicy, RtcConfig};
 use super::track::VideoTrack;
 use super::turn::runtime::RelayRuntime;
-use super::{engine, feedback};
+use super::{engine, feedback, packetizer};
 use crate::signal::spider::CandidateInit;
 use crate::video::settings::RateConfig;
 
@@ -64,6 +64,7 @@ pub(crate) struct PeerSetup {
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) links: Arc<Links>,
     pub(crate) on_key_frame_request: KeyFrameSink,
+    pub(crate) counters: Arc<PublishCounters>,
     pub(crate) rate: watch::Receiver<RateConfig>,
 }
 
@@ -107,7 +108,8 @@ impl Peer {
         let runtime = Arc::new(relay_runtime(id, setup, servers)?);
         let link = Arc::new(LinkMeter::default());
         let on_key_frame = &setup.on_key_frame_request;
-        let registry = feedback::tap(engine::interceptors(), on_key_frame.clone(), link.clone());
+        let registry = packetizer::packetize(engine::interceptors(), link.clone(), setup.counters.clone());
+        let registry = feedback::tap(registry, on_key_frame.clone(), link.clone(), setup.counters.trace.clone());
         let registry = congestion::control(registry, &setup.rate.borrow(), on_key_frame.clone(), link.clone());
         let connection = PeerConnectionBuilder::new()
             .with_runtime(runtime.clone())

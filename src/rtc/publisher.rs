@@ -101,6 +101,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         mailbox: mailbox.clone(),
         links: links.clone(),
         on_key_frame_request: edges.on_key_frame_request,
+        counters: edges.counters.clone(),
         rate,
     };
     let publisher = Publisher {

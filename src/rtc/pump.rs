@@ -39,10 +39,10 @@ pub(crate) struct LiveEnds {
 pub struct PublishCounters {
     /// Turns of the session's loop: one a second at least.
     pub turns: AtomicU64,
-    /// RTP packets handed to the peer connection.
-    pub packets: AtomicU64,
-    /// Access units handed to it.
+    /// Access units handed to a peer connection.
     pub access_units: AtomicU64,
+    /// RTP packets made of them.
+    pub packets: AtomicU64,
     /// Telemetry messages dropped because the channel was full.
     pub metrics_dropped: AtomicU64,
     /// Where a picture's time goes.
@@ -81,11 +81,10 @@ pub(crate) async fn pump_media(
                 let Some(unit) = unit else { return };
                 let Some(out) = &mut outlet else { continue };
                 match out.send(&unit, &key_frames, &counters.trace).await {
-                    Ok(0) => {}
-                    Ok(packets) => {
-                        counters.packets.fetch_add(packets as u64, Ordering::Relaxed);
+                    Ok(Sent::Yes) => {
                         counters.access_units.fetch_add(1, Ordering::Relaxed);
                     }
+                    Ok(Sent::No) => {}
                     Err(error) => {
                         // Its driver has ended without a word; the session must know.
                         let peer = out.peer;
@@ -97,6 +96,13 @@ pub(crate) async fn pump_media(
             }
         }
     }
+}
+
+/// What became of a picture.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sent {
+    Yes,
+    No,
 }
 
 /// The live peer's track and what lets pictures onto it.
@@ -113,24 +119,22 @@ impl Outlet {
         Some(Self { peer: ends.peer, writer, link: ends.link, admission: Admission::new(now()) })
     }
 
-    /// Sends a picture or drops it. Returns the number of packets sent.
-    async fn send(&mut self, unit: &AccessUnit, key_frames: &KeyFrameSink, trace: &LatencyTrace) -> Result<usize> {
+    /// Sends a picture or drops it.
+    async fn send(&mut self, unit: &AccessUnit, key_frames: &KeyFrameSink, trace: &LatencyTrace) -> Result<Sent> {
         let bytes = unit.data.len();
         self.link.encoded(bytes);
         let now = now();
         match self.admission.judge(unit.idr, self.link.room_for(bytes, now), now) {
             Verdict::Send => {
-                if unit.idr {
-                    self.link.key_frame_sent(self.writer.next_sequence());
-                }
-                self.writer.write(unit, trace).await
+                self.writer.write(unit, trace).await?;
+                Ok(Sent::Yes)
             }
             verdict => {
                 self.link.dropped_picture();
                 if verdict == Verdict::DropAndAsk {
                     key_frames();
                 }
-                Ok(0)
+                Ok(Sent::No)
             }
         }
     }

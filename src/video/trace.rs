@@ -62,17 +62,24 @@ impl LatencyTrace {
         }
     }
 
-    /// Its packets are made.
-    pub fn packetised(&self, unit: &AccessUnit) {
+    /// This unit is handed to the peer connection, where its RTP time is all that is known of it.
+    pub fn handed_over(&self, unit: &AccessUnit, rtp_time: u32) {
         if self.is_on() {
-            self.followed().packetised(unit.encoded_at, now());
+            self.followed().handed_over(unit.encoded_at, rtp_time);
         }
     }
 
-    /// The last of them is handed to the peer connection.
-    pub fn sent(&self, unit: &AccessUnit) {
+    /// The packets of the picture with this RTP time are made.
+    pub fn packetised(&self, rtp_time: u32) {
         if self.is_on() {
-            self.followed().sent(unit.encoded_at, now());
+            self.followed().packetised(rtp_time, now());
+        }
+    }
+
+    /// The last of them leaves.
+    pub fn sent(&self, rtp_time: u32) {
+        if self.is_on() {
+            self.followed().sent(rtp_time, now());
         }
     }
 
@@ -145,6 +152,7 @@ struct OnItsWay {
     captured: Instant,
     entered: Instant,
     encoded: Option<Instant>,
+    rtp_time: Option<u32>,
     packetised: Option<Instant>,
 }
 
@@ -160,7 +168,14 @@ impl Followed {
         if self.on_their_way.len() == ON_THEIR_WAY {
             self.on_their_way.pop_front();
         }
-        self.on_their_way.push_back(OnItsWay { time, captured, entered, encoded: None, packetised: None });
+        self.on_their_way.push_back(OnItsWay {
+            time,
+            captured,
+            entered,
+            encoded: None,
+            rtp_time: None,
+            packetised: None,
+        });
     }
 
     fn encoded(&mut self, time: Duration, at: Instant) {
@@ -170,16 +185,25 @@ impl Followed {
     }
 
     /// `encoded` names the access unit: no two come out at the same moment.
-    fn packetised(&mut self, encoded: Instant, at: Instant) {
+    fn handed_over(&mut self, encoded: Instant, rtp_time: u32) {
         if let Some(picture) = self.on_their_way.iter_mut().find(|picture| picture.encoded == Some(encoded)) {
+            picture.rtp_time = Some(rtp_time);
+        }
+    }
+
+    fn packetised(&mut self, rtp_time: u32, at: Instant) {
+        if let Some(picture) = self.on_their_way.iter_mut().find(|picture| picture.rtp_time == Some(rtp_time)) {
             picture.packetised = Some(at);
         }
     }
 
-    fn sent(&mut self, encoded: Instant, at: Instant) {
-        let Some(index) = self.on_their_way.iter().position(|picture| picture.encoded == Some(encoded)) else { return };
+    fn sent(&mut self, rtp_time: u32, at: Instant) {
+        let Some(index) = self.on_their_way.iter().position(|picture| picture.rtp_time == Some(rtp_time)) else {
+            return;
+        };
         // What is before it was dropped on the way.
         let Some(picture) = self.on_their_way.drain(..=index).next_back() else { return };
+        let encoded = picture.encoded.unwrap_or(picture.entered);
         let packetised = picture.packetised.unwrap_or(at);
         if self.seen.len() == SAMPLES {
             self.seen.pop_front();
@@ -232,8 +256,10 @@ mod tests {
             followed.entered(ms(picture), captured, captured + ms(1));
             let encoded = captured + ms(1 + picture);
             followed.encoded(ms(picture), encoded);
-            followed.packetised(encoded, encoded + ms(2));
-            followed.sent(encoded, encoded + ms(5));
+            let rtp_time = 1000 + picture as u32;
+            followed.handed_over(encoded, rtp_time);
+            followed.packetised(rtp_time, encoded + ms(2));
+            followed.sent(rtp_time, encoded + ms(5));
         }
         let Report([capture, encode, packetise, send, whole]) = followed.report().expect("pictures were seen");
         let of = |p50_ms, p95_ms, max_ms| Quantiles { p50_ms, p95_ms, max_ms };
@@ -251,7 +277,8 @@ mod tests {
         }
         assert_eq!(followed.on_their_way.len(), ON_THEIR_WAY);
         followed.encoded(ms(999), begin + ms(1));
-        followed.sent(begin + ms(1), begin + ms(2));
+        followed.handed_over(begin + ms(1), 7);
+        followed.sent(7, begin + ms(2));
         assert!(followed.on_their_way.is_empty(), "those before it did not come out");
         assert_eq!(followed.report().map(|Report(stages)| stages[4].max_ms), Some(2.0));
     }

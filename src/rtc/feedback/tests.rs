@@ -23,7 +23,7 @@ impl World {
         let on_key_frame_request = Arc::new(move || {
             count.fetch_add(1, Ordering::SeqCst);
         });
-        let mut tap = FeedbackTap::new(on_key_frame_request, meter.clone());
+        let mut tap = FeedbackTap::new(on_key_frame_request, meter.clone(), LatencyTrace::default());
         tap.bind_local_stream(&StreamInfo { ssrc: MEDIA, clock_rate: 90_000, ..Default::default() });
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let now = Instant::now();

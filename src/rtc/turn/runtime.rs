@@ -19,7 +19,7 @@ use super::flush::Flush;
 use super::socket::RelaySocket;
 use crate::quiet::Quiet;
 use crate::rtc::ice::servers::{IceServers, Relay, Snapshot};
-use crate::rtc::socket::unhindered;
+use crate::rtc::socket::Datagrams;
 
 /// Called from the driver's task when the relay that carried the media is gone: must return at once.
 pub(crate) type RelayLostSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -101,7 +101,7 @@ impl RelayRuntime {
 impl Runtime for RelayRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let local = socket.local_addr()?;
-        let udp = unhindered(self.tokio.wrap_udp_socket(socket)?);
+        let udp: Arc<dyn AsyncUdpSocket> = Arc::new(Datagrams::new(socket)?);
         let snapshot = self.shared.lock().snapshot.clone();
         let reachable = |relay: &Relay| Some((relay.destination(local)?, relay.clone()));
         let relays: Vec<_> = snapshot.relays().filter_map(reachable).collect();
