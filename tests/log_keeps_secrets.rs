@@ -1,5 +1,5 @@
-//! No line of a whole run tells a secret, and none at `info` or above where anybody is: the car, its server, its relays,
-//! its viewers. On networks of its own, because loopback addresses may be told.
+//! No line of a whole run tells a secret, and none at `info` or above where anybody is: the car, its server, its
+//! relays, its viewers. On networks of its own, because loopback addresses may be told.
 //!
 //! ```text
 //! near  daemon, signalling relay, viewer   198.51.100.2, 2001:db8::2
@@ -13,6 +13,7 @@ mod coturn;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
@@ -45,14 +46,14 @@ const OTHER_TOKEN: &str = "an0ther-token";
 const MISPLACED: &str = "misplac3d";
 
 /// Everything that rtcpub and the libraries below it have to say for debugging.
-const DEBUG: &str = "debug,webrtc=debug,rtc=debug,rtc_ice=debug,rtc_stun=debug,rtc_turn=debug,rtc_dtls=debug,rtc_sdp=debug,\
-                     rtc_sctp=debug,rtc_mdns=debug,tungstenite=debug,rustls=debug,hyper=debug,mio=debug,tokio=debug";
+const DEBUG: &str = "debug,webrtc=debug,rtc=debug,rtc_ice=debug,rtc_stun=debug,rtc_turn=debug,rtc_dtls=debug,\
+                     rtc_sdp=debug,rtc_sctp=debug,rtc_mdns=debug,tungstenite=debug,rustls=debug,hyper=debug,mio=debug,tokio=debug";
 
 const INSIDE: &str = "RTCPUB_TEST_INSIDE_NETWORKS";
 const JOURNAL: &str = "/run/systemd/journal/socket";
 
-/// Whether the test has networks, a `/run` and an `/etc/hosts` of its own. If not, it has been run again by a process that
-/// has, and has passed.
+/// Whether the test has networks, a `/run` and an `/etc/hosts` of its own. If not, it has been run again by a process
+/// that has, and has passed.
 fn entered(name: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         return true;
@@ -207,43 +208,77 @@ struct Run {
     secrets: Vec<String>,
 }
 
-/// A run with whatever makes a daemon talk: sessions lost and made again, a camera that ends, messages that are no
-/// messages, relays and a hub that die, files that are right and wrong.
-async fn eventful_run(level: &str, reader: Reader) -> Run {
-    make_networks();
-    let journald = (reader == Reader::Journald).then(Journald::start);
-    let settings = Settings { listens_at: HUB.parse().expect("an address"), relays_at: RELAYS, ..Settings::default() };
-    let mut coturn = at_the_far_end(async move { Coturn::start_with(&settings) }).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let token = folder.path().join("token");
-    std::fs::write(&token, TOKEN).expect("ours");
-    let (token, hub_level) = (token.display().to_string(), level.to_owned());
-    let hub =
-        at_the_far_end(
-            async move { Hub::start_at(HUB, &["--pub-token-file", &token, "--log-level", &hub_level]).await },
-        );
-    let hub = hub.await;
-    let pin = std::array::from_fn(|index| u8::from_str_radix(&hub.pin[2 * index..2 * index + 2], 16).expect("hex"));
-    let tap = Wiretap::new(NEAR.into(), hub.secure, pin, TOKEN).await;
+/// What a daemon has to do with.
+struct World {
+    coturn: Coturn,
+    hub: Hub,
+    tap: Wiretap,
+    /// The daemon's.
+    file: String,
+}
 
+impl World {
+    async fn make(level: &str) -> Self {
+        make_networks();
+        let at = Settings { listens_at: HUB.parse().expect("an address"), relays_at: RELAYS, ..Settings::default() };
+        let coturn = at_the_far_end(async move { Coturn::start_with(&at) }).await;
+        let hub = Self::hub(level).await;
+        let pin = std::array::from_fn(|at| u8::from_str_radix(&hub.pin[2 * at..2 * at + 2], 16).expect("hexadecimal"));
+        let tap = Wiretap::new(NEAR.into(), hub.secure, pin, TOKEN).await;
+        // Its camera ends each time it has been well for some seconds.
+        let file = format!(
+            "[server]\nurl = \"ws://pub.example:{}\"\ntoken = \"{TOKEN}\"\nretry_min_ms = 10\nretry_max_ms = 50\n\
+             [log]\nlevel = \"{level}\"\n{SMALL}kind = \"pipeline\"\npipeline = \"videotestsrc is-live=true \
+             num-buffers=60 ! video/x-raw,width=160,height=120,framerate=15/1\"\n{}",
+            tap.address.port(),
+            ice_servers(&coturn)
+        );
+        Self { coturn, hub, tap, file }
+    }
+
+    async fn hub(level: &str) -> Hub {
+        let mut token = tempfile::NamedTempFile::new().expect("a file");
+        token.write_all(TOKEN.as_bytes()).expect("ours");
+        let level = level.to_owned();
+        at_the_far_end(async move {
+            let token = token.path().display().to_string();
+            Hub::start_at(HUB, &["--pub-token-file", &token, "--log-level", &level]).await
+        })
+        .await
+    }
+}
+
+fn ice_servers(coturn: &Coturn) -> String {
+    let (plain, tls) = (coturn.address().port(), coturn.tls_address().port());
     let turn =
         |url: &str| format!("[[ice.servers]]\nurl = \"{url}\"\nusername = \"{USER}\"\ncredential = \"{PASSWORD}\"\n");
-    let (plain, tls) = (coturn.address().port(), coturn.tls_address().port());
-    let servers = [
+    [
+        format!("[[ice.servers]]\nurl = \"stun:turn.example:{plain}\"\n"),
         turn(&format!("turn:turn.example:{plain}?transport=udp")),
         turn(&format!("turn:turn.example:{plain}?transport=tcp")),
         turn(&format!("turns:turn.example:{tls}")) + &format!("tls_pin_sha256 = \"{}\"\n", hex(&coturn.pin)),
-        format!("[[ice.servers]]\nurl = \"stun:turn.example:{plain}\"\n"),
-    ];
-    // Ends each time it has been well for some seconds.
-    let camera = "kind = \"pipeline\"\npipeline = \"videotestsrc is-live=true num-buffers=60 ! \
-                  video/x-raw,width=160,height=120,framerate=15/1\"\n";
-    let file = format!(
-        "[server]\nurl = \"ws://pub.example:{}\"\ntoken = \"{TOKEN}\"\nretry_min_ms = 10\nretry_max_ms = 50\n\
-         [log]\nlevel = \"{level}\"\n{SMALL}{camera}{}",
-        tap.address.port(),
-        servers.concat()
-    );
+    ]
+    .concat()
+}
+
+/// What a hub would not say.
+fn hostile_messages() -> [String; 5] {
+    let [who, other, third] = STRANGERS;
+    [
+        format!("no JSON, from {who}"),
+        format!(r#"{{"type":"candidate","data":"candidate:1 1 udp 5 {other} 9 typ relay raddr {third} rport 9"}}"#),
+        format!(r#"{{"type":"candidate2","data":"{{\"candidate\":\"{third}\"}}"}}"#),
+        format!(r#"{{"type":"error","data":"nobody wants you at {other}"}}"#),
+        // Told at a warning, with what is wrong in it.
+        format!(r#"{{"type":"offer","data":"v=0\r\no=- 1 1 {who} IP4 x\r\n"}}"#),
+    ]
+}
+
+/// A run with whatever makes a daemon talk: sessions lost and made again, a camera that ends, messages that are no
+/// messages, relays and a hub that die, files that are right and wrong.
+async fn eventful_run(level: &str, reader: Reader) -> Run {
+    let World { mut coturn, hub, tap, file } = World::make(level).await;
+    let journald = (reader == Reader::Journald).then(Journald::start);
     let daemon = Daemon::start_by(program(reader), &file, &[]);
     within("the daemon", async {
         while !daemon.socket().exists() {
@@ -256,21 +291,13 @@ async fn eventful_run(level: &str, reader: Reader) -> Run {
     let setup = Setup { address: NEAR_MEDIA, ..Setup::default() };
     let viewer = Viewer::join_at(hub.plain, CHANNEL, setup).await;
     viewer.drive(r#"{"motion":{"key":"forward","value":0}}"#).await;
-    let [who, other, third] = STRANGERS;
-    viewer.drive(&format!(r#"{{"motion":{{"key":"{who}","value":1}}}}"#)).await;
+    viewer.drive(&format!(r#"{{"motion":{{"key":"{}","value":1}}}}"#, STRANGERS[0])).await;
     until("a message that is none", &daemon, |status| status.drive.rejected > 0).await;
-    for text in [
-        "no JSON, from 203.0.113.97".to_owned(),
-        format!(r#"{{"type":"candidate","data":"candidate:1 1 udp 5 {other} 9 typ relay raddr {third} rport 9"}}"#),
-        format!(r#"{{"type":"candidate2","data":"{{\"candidate\":\"{third}\"}}"}}"#),
-        format!(r#"{{"type":"error","data":"nobody wants you at {other}"}}"#),
-        // Told at a warning, with what is wrong in it.
-        format!(r#"{{"type":"offer","data":"v=0\r\no=- 1 1 {who} IP4 x\r\n"}}"#),
-    ] {
-        tap.says(&text);
-    }
+    hostile_messages().iter().for_each(|message| tap.says(message));
+    complains(&daemon, "offer cannot be used").await;
     complains(&daemon, "camera lost").await;
     coturn.kill();
+    complains(&daemon, "an ICE server cannot be used").await;
     for session in 2..4 {
         tap.cut();
         until("another session", &daemon, |status| status.session.publishing && status.session.sessions >= session)
@@ -283,7 +310,7 @@ async fn eventful_run(level: &str, reader: Reader) -> Run {
     daemon.signal(Signal::HUP);
     complains(&daemon, "need a restart").await;
     let hub_told = end(hub).await;
-    complains(&daemon, "no session with the server").await;
+    until("the end of the session", &daemon, |status| !status.session.publishing).await;
     let (code, lines) = daemon.stop().await;
     assert_eq!(code, Some(0), "{lines:#?}");
     drop(viewer);

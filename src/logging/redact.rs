@@ -1,8 +1,8 @@
 //! What must not stand in a log: secrets at any level, and at `info` and above the addresses of people.
 //!
 //! Secrets are known in two ways: by value, for those of the configuration; by the form around them, for those that the
-//! protocols make up (an SDP's `ice-pwd` and `ice-ufrag`, a `password: "…"` in a library's debug output). Whole frames
-//! written as numbers, as some libraries do at `trace`, hide what is in them from both, so they are left out.
+//! protocols make up (an SDP's `ice-pwd` and `ice-ufrag`, a `password: "…"` in a library's debug output). Frames written
+//! as numbers, as some libraries do at `trace`, hide what is in them from both, so they are left out.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};

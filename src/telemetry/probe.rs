@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use super::host::{self, CpuTimes, HostReading, MAX_ZONES};
 use super::snapshot::ProcessReading;
 
-/// Below `/sys`: the devices of the driver by which a Raspberry Pi's firmware says whether it throttles. Their own place
-/// differs from board to board (`soc:firmware`, on a Pi 5 `soc@107c000000:firmware`).
+/// Below `/sys`: the devices of the driver by which a Raspberry Pi's firmware says whether it throttles. Where they are
+/// themselves differs from board to board (`soc:firmware`, on a Pi 5 `soc@107c000000:firmware`).
 const PI_FIRMWARE: &str = "bus/platform/drivers/raspberrypi-firmware";
 /// Whose free space is told.
 const DISK: &str = "/";

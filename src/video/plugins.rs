@@ -2,8 +2,8 @@
 
 use super::encoder;
 
-/// Elements that this program's own descriptions name, or an operator's are likely to: by Debian's package, which Ubuntu,
-/// Raspberry Pi OS and JetPack have too, and by Fedora's.
+/// Elements that this program's own descriptions name, or an operator's are likely to: by Debian's package, which
+/// Ubuntu, Raspberry Pi OS and JetPack have too, and by Fedora's.
 const PACKAGES: &[(&[&str], &str, Option<&str>)] = &[
     (
         &["appsrc", "decodebin", "videoconvert", "videorate", "videoscale", "videotestsrc"],

@@ -1,5 +1,5 @@
-//! Between a daemon and its hub: relays their signalling, remembers what is secret in it, and can say to the daemon what
-//! no hub would.
+//! Between a daemon and its hub: relays their signalling, remembers what is secret in it, and can say to the daemon
+//! what no hub would.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
