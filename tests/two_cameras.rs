@@ -6,12 +6,10 @@ mod common;
 use std::time::Duration;
 
 use common::TestHub;
+use common::decode::pictures;
 use common::running::{CHANNEL, Daemon, server};
-use common::viewer::{PAYLOAD_TYPE, Setup, Viewer};
-use gstreamer::prelude::*;
-use gstreamer_app::{AppSink, AppSrc};
+use common::viewer::{Setup, Viewer};
 use rtc::rtp;
-use rtc::shared::marshal::Marshal;
 
 const CAMERAS: &str = r#"
 [camera]
@@ -66,29 +64,7 @@ impl Watching {
 
 /// Whether each picture is white.
 fn decode(packets: &[rtp::Packet]) -> Vec<bool> {
-    let text = format!(
-        "appsrc name=in format=time max-bytes=0 caps=application/x-rtp,media=video,encoding-name=H264,clock-rate=90000,payload={PAYLOAD_TYPE} \
-         ! rtph264depay ! h264parse ! openh264dec ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=out sync=false"
-    );
-    gstreamer::init().expect("GStreamer");
-    let pipeline = gstreamer::parse::launch(&text).expect("the elements are installed");
-    let pipeline = pipeline.downcast::<gstreamer::Pipeline>().expect("a pipeline");
-    let input = pipeline.by_name("in").and_downcast::<AppSrc>().expect("an appsrc");
-    let output = pipeline.by_name("out").and_downcast::<AppSink>().expect("an appsink");
-    pipeline.set_state(gstreamer::State::Playing).expect("it plays");
-    for packet in packets {
-        let bytes = packet.marshal().expect("it was received");
-        input.push_buffer(gstreamer::Buffer::from_slice(bytes)).expect("it is taken");
-    }
-    input.end_of_stream().expect("it is taken");
-    let pictures = std::iter::from_fn(|| output.pull_sample().ok());
-    let white = pictures.map(|sample| {
-        let luma = sample.buffer().expect("a buffer").map_readable().expect("readable");
-        luma.iter().map(|sample| usize::from(*sample)).sum::<usize>() / luma.len() > 128
-    });
-    let white = white.collect();
-    pipeline.set_state(gstreamer::State::Null).expect("it stops");
-    white
+    pictures(packets, |luma| luma.iter().map(|sample| usize::from(*sample)).sum::<usize>() / luma.len() > 128)
 }
 
 #[tokio::test(flavor = "multi_thread")]
