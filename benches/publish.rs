@@ -1,7 +1,8 @@
 //! Measures the publisher from outside: the release binary as its own process, a real peer in this one, on loopback.
 //!
 //! `cargo bench --bench publish` prints the README's table. Ratios and differences are within one run: the encode-only
-//! floor is measured by the same program right before.
+//! floor is measured by the same program right before. `-- cpu echo` measures these only (start, first, cpu, latency,
+//! key-frames, echo), and `RTCPUB_BENCH_BINARY` names another binary to compare with.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "a measuring program")]
 #![allow(missing_docs, unreachable_pub, reason = "a program, not a library")]
 
@@ -98,35 +99,30 @@ async fn encode_only(case: &Case) -> Vec<f64> {
 async fn measure(case: &Case, floor: &[f64]) {
     let server = Server::start().await;
     let folder = tempfile::tempdir().unwrap();
-    let mut starts = Vec::new();
-    for _ in 0..5 {
-        let daemon = Daemon::start(folder.path(), &server, case.width, case.height, case.kbps);
-        starts.push(ms(server.offer().await.arrived - daemon.started));
-        drop(daemon);
+    if wanted("start") {
+        starts(case, &server, folder.path()).await;
     }
-    row("process start → offer sent, median of 5", &format!("{:.1} ms", median(&mut starts)), "≤ 30 ms");
-
     let interval = 1000.0 / f64::from(FRAMERATE);
-    let encode = percentile(&mut floor.to_vec(), 50.0);
-    let mut firsts = Vec::new();
-    for _ in 0..FIRST_PICTURES {
-        let session = Session::start(folder.path(), &server, case).await;
-        firsts.push(session.link.first_packet);
+    if wanted("first") {
+        first_pictures(case, &server, folder.path(), interval + percentile(&mut floor.to_vec(), 50.0)).await;
     }
-    row(
-        &format!("connected → first packet of the first IDR, median of {FIRST_PICTURES}"),
-        &format!("{:.1} ms (max {:.1})", median(&mut firsts), percentile(&mut firsts, 100.0)),
-        &format!("≤ {:.1} ms", interval + encode),
-    );
 
     let Session { daemon, mut peer, socket, mut link } = Session::start(folder.path(), &server, case).await;
 
     // What is measured is the daemon, not how long this peer waits for a core.
     let preferred = rustix::process::nice(-10).is_ok();
-    cpu(case, &daemon, &link).await;
-    latency(&link, floor).await;
-    key_frames(&link, interval + percentile(&mut floor.to_vec(), 95.0)).await;
-    echo(&mut peer, &mut link).await;
+    if wanted("cpu") {
+        cpu(case, &daemon, &link).await;
+    }
+    if wanted("latency") {
+        latency(&link, floor).await;
+    }
+    if wanted("key-frames") {
+        key_frames(&link, interval + percentile(&mut floor.to_vec(), 95.0)).await;
+    }
+    if wanted("echo") {
+        echo(&mut peer, &mut link).await;
+    }
     row("peak RSS", &format!("{:.1} MiB", daemon.peak_rss_mib()), &format!("≤ {} MiB", case.rss_limit_mib));
     socket.abort();
     if preferred {
@@ -136,6 +132,36 @@ async fn measure(case: &Case, floor: &[f64]) {
     for (name, load) in daemon.loads() {
         println!("  {load:.4}  {name}");
     }
+}
+
+/// Whether this figure was asked for; all are when none is named.
+fn wanted(figure: &str) -> bool {
+    // cargo itself adds `--bench`.
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).peekable();
+    named.peek().is_none() || named.any(|argument| argument == figure)
+}
+
+async fn starts(case: &Case, server: &Server, folder: &Path) {
+    let mut starts = Vec::new();
+    for _ in 0..5 {
+        let daemon = Daemon::start(folder, server, case.width, case.height, case.kbps);
+        starts.push(ms(server.offer().await.arrived - daemon.started));
+        drop(daemon);
+    }
+    row("process start → offer sent, median of 5", &format!("{:.1} ms", median(&mut starts)), "≤ 30 ms");
+}
+
+async fn first_pictures(case: &Case, server: &Server, folder: &Path, goal: f64) {
+    let mut firsts = Vec::new();
+    for _ in 0..FIRST_PICTURES {
+        let session = Session::start(folder, server, case).await;
+        firsts.push(session.link.first_packet);
+    }
+    row(
+        &format!("connected → first packet of the first IDR, median of {FIRST_PICTURES}"),
+        &format!("{:.1} ms (max {:.1})", median(&mut firsts), percentile(&mut firsts, 100.0)),
+        &format!("≤ {goal:.1} ms"),
+    );
 }
 
 /// A daemon that publishes to a peer here.

@@ -3,6 +3,7 @@
 mod answers;
 mod channel;
 mod control;
+mod in_force;
 mod process;
 mod provoke;
 mod readings;
@@ -19,6 +20,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use self::channel::Surroundings;
+use self::in_force::InForce;
 use self::process::Hangup;
 use self::reload::Source;
 use crate::cli::{DemoArgs, HubArgs, ImportArgs, StatusArgs};
@@ -161,14 +163,20 @@ pub fn probe(loaded: Loaded) -> Result<()> {
     if outcome.session_possible() { Ok(()) } else { Err(Failure::cannot_start("no session could be made").into()) }
 }
 
-/// `rtcpub park`: puts every output to neutral.
+/// `rtcpub park`: puts every output to neutral that a daemon may have moved, by what that had in force; without one, by the
+/// channel file.
 ///
 /// # Errors
 /// Which output could not be reached.
 pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
-    let drive = config::load_drive(Some(file), settings)?;
-    let report = park_outputs(&drive).map_err(|error| Failure::cannot_start(error.to_string()))?;
-    say(&report.to_string());
+    let in_force = InForce::of_any(file);
+    let left = in_force.left().and_then(|left| Some((left, config::load_drive(Some(left), settings.clone()).ok()?)));
+    let (by, drive) = match left {
+        Some((left, drive)) => (format!(" (by {}, what its daemon drove by)", left.display()), drive),
+        None => (String::new(), config::load_drive(Some(file), settings)?),
+    };
+    let done = park_outputs(&drive).map_err(|error| Failure::cannot_start(format!("{error}{by}")))?;
+    say(&done);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use url::Host;
 
 use crate::config::{Config, Loaded, printable};
-use crate::drive::settings::{ActuatorConfig, DriveConfig};
+use crate::drive::settings::DriveConfig;
 use crate::rtc::settings::IceServer;
 use crate::signal::settings::TlsConfig;
 use crate::video::pipeline::inspect;
@@ -154,14 +154,8 @@ fn ca_file(path: &Path) -> String {
 }
 
 fn devices(drive: &DriveConfig) -> Vec<&Path> {
-    let board = match &drive.actuator {
-        ActuatorConfig::Pca9685(board) => Some(board),
-        ActuatorConfig::Simulated | ActuatorConfig::Bridge => None,
-    };
-    let bus = board.map(|board| board.bus.as_path());
-    let output_enable = board.and_then(|board| board.output_enable.as_ref()).map(|line| line.chip.as_path());
     let lap_sensor = drive.lap_sensor.as_ref().map(|sensor| sensor.chip.as_path());
-    let mut devices: Vec<_> = [bus, output_enable, lap_sensor].into_iter().flatten().collect();
+    let mut devices: Vec<_> = drive.actuator.devices().into_iter().chain(lap_sensor).collect();
     devices.dedup();
     devices
 }

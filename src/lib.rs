@@ -12,7 +12,7 @@
 //! |---|---|
 //! | what the car may do, and when it stops | `drive/gate` |
 //! | how a command becomes pulses | `drive/vehicle`, `drive/mixer` |
-//! | what moves the car | `drive/actuator`, and a file beside `drive/simulated` |
+//! | what moves the car | `drive/actuator/kind`: a file beside `drive/simulated`, and a row |
 //! | cameras and encoders | `video/camera`, the table in `video/encoder` |
 //! | when a session is made, kept and replaced | `rtc/session` |
 //! | the wire format of signalling | `signal/spider` |
@@ -26,7 +26,7 @@
 //! |---|---|---|
 //! | pipeline → track | `video::units`, 8 access units | dropped to the next key frame, counted, one asked for |
 //! | peer's feedback → encoder | counters in `video::control` | key frame: coalesced, never lost; bit rate: newest wins |
-//! | channel → gate | `drive::inbox`, the newest 32 with their arrival times | the oldest go; age is judged by the gate |
+//! | channel → gate | `drive::inbox`, the newest 32 with their arrival times | the oldest go that a later one makes void; age is judged by the gate |
 //! | anything → gate, stop | one flag a cause | never lost |
 //! | telemetry → channel | `telemetry::outlet`, then the channel's byte limit | dropped, counted |
 //! | peer connection → session | `rtc::mailbox` | newest state a peer wins; candidates past 256 are dropped |
@@ -75,5 +75,6 @@ pub mod probe;
 
 mod calendar;
 pub mod quiet;
+mod realtime;
 pub mod secret;
 mod unix_socket;

@@ -11,7 +11,8 @@ use common::car::{self, Car};
 use common::daemon::{ChannelFile, Daemon, Hub};
 use common::driver::{Driver, motion};
 use common::within;
-use rtcpub::drive::bridge::{Bridge, BridgeRequest};
+use rtcpub::drive::actuator::kind::ActuatorSettings;
+use rtcpub::drive::bridge::{Bridge, BridgeActuatorConfig, BridgeRequest};
 use rtcpub::drive::gate::State;
 use rtcpub::drive::settings::BridgeConfig;
 use rustix::process::Signal;
@@ -59,7 +60,7 @@ fn the_example_client_follows_the_gate_and_stops_when_the_daemon_is_silent() {
     handle.stream(br#"{"motion":{"key":"forward","value":10}}"#);
     assert_eq!(scene.next(), "{'stream': {'motion': {'key': 'forward', 'value': 10}}}");
 
-    let mut actuator = scene.bridge.as_ref().expect("it runs").actuator();
+    let mut actuator = BridgeActuatorConfig.make(scene.bridge.as_ref()).expect("it runs");
     car::start(&mut *actuator);
     assert_eq!(scene.next(), "move +0.00 +0.00");
     assert_eq!(scene.next(), "move +0.00 +0.00", "silence after an output is a stop");

@@ -15,10 +15,9 @@ use std::time::Duration;
 use common::car;
 use common::lab::{self, Registers, eventually};
 use rtcpub::config;
+use rtcpub::drive::actuator::kind::ActuatorConfig;
 use rtcpub::drive::calibrate::calibrate;
-use rtcpub::drive::settings::{
-    ActuatorConfig, DriveConfig, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, StopBehaviour,
-};
+use rtcpub::drive::settings::{DriveConfig, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, StopBehaviour};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -42,7 +41,7 @@ fn calibrate_if_asked() {
         vehicle: car::vehicle(),
         gate: GateConfig { deadline, neutral_first: true, stop: StopBehaviour::Coast, limits },
         max_speed: MaxSpeedConfig { initial: None, ceiling: raw.throttle_max, state_file: "/nowhere/state".into() },
-        actuator: ActuatorConfig::Pca9685(car::board()),
+        actuator: ActuatorConfig::new(car::board()),
         lap_sensor: None,
         bridge: None,
     };

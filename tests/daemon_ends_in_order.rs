@@ -70,6 +70,33 @@ async fn a_hub_that_hangs_does_not_hold_up_the_end() {
     scene.hub.process.signal(Signal::CONT);
 }
 
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_ends_the_daemon_of_a_car_that_is_moved_by_a_program() {
+    for place in ["stream", "bridge", "bridge", "bridge"] {
+        let hub = Hub::start().await;
+        let file = ChannelFile::for_hub(&hub);
+        let settings = file.bridge();
+        let settings = settings.each_ref().map(String::as_str);
+        let mut daemon = Daemon::start_with(&file, &settings, |command| {
+            command.env("RTCPUB_TEST_PANIC", "1");
+        })
+        .process;
+        let mut outputs = Outputs::of_bridge(&file.bridge_socket()).await;
+        let driver = Driver::sit_down(hub.plain).await;
+        outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
+        driver.says(&format!(r#"{{"panic":{{"key":"{place}","value":1}}}}"#)).await;
+        if place == "bridge" {
+            // Whatever the log says has happened: the place is passed once.
+            daemon.says("a panic is asked for").await;
+            outputs.say(r#"{"metric":{"a":{}}}"#).await;
+        }
+        outputs.end().await;
+        let exited = daemon.exited().await;
+        assert_eq!(exited.code, Some(70), "{place}: {}", exited.text());
+    }
+}
+
 /// A camera that gives a picture, and then the next only after a minute.
 const HANGING_CAMERA: &str = "camera.kind=pipeline";
 fn hanging_camera() -> [String; 2] {

@@ -238,7 +238,8 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         daemon.process.says("a panic is asked for").await;
         match poke {
             Poke::Nothing => {}
-            Poke::MaxSpeed => driver.says(r#"{"speed":{"key":"maxSpeed","value":430}}"#).await,
+            // What it is already: it is kept for the places that follow.
+            Poke::MaxSpeed => driver.says(r#"{"speed":{"key":"maxSpeed","value":440}}"#).await,
             Poke::SecondViewer => drop(Driver::sit_down(hub.plain).await),
             Poke::Program => Outputs::of_bridge(&file.bridge_socket()).await.say(r#"{"metric":{"a":{}}}"#).await,
             Poke::Lap => {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::daemon::{ChannelFile, Daemon, Hub};
+use common::daemon::{CHANNEL, ChannelFile, Daemon, Hub};
 use common::driver::{Driver, motion};
 use common::outputs::Outputs;
 use rustix::process::Signal;
@@ -67,6 +67,37 @@ async fn park_tells_what_it_did_in_one_line_and_by_its_code() {
     says(&file, &["drive.actuator=simulated"], 0, "there is nothing to do").await;
     says(&file, &NO_BUS, 71, "there is no /dev/i2c-99").await;
     says(&file, &["drive.deadline_ms=1"], 78, "drive.deadline_ms").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn park_goes_by_what_the_daemon_had_in_force_although_its_file_is_another_or_broken_by_now() {
+    let hub = Hub::start().await;
+    let file = ChannelFile::for_hub(&hub);
+    let socket = file.bridge_socket();
+    file.append(&format!("[bridge]\nsocket = \"{}\"\n[drive]\nactuator = \"bridge\"\n", socket.display()));
+    let mut daemon = Daemon::start(&file, &[]);
+    let outputs = Outputs::of_bridge(&socket).await;
+    file.write("[drive\n");
+    says(&file, &[], 71, "a daemon still serves").await;
+    daemon.process.signal(Signal::KILL);
+    outputs.end().await;
+    daemon.process.exited().await;
+    says(&file, &[], 0, "its programs have stopped by themselves").await;
+    file.write("[server]\nurl = \"ws://127.0.0.1\"\n");
+    says(&file, &[], 0, "its programs have stopped by themselves").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_that_has_parked_its_car_leaves_nothing_to_park_by() {
+    let hub = Hub::start().await;
+    let file = ChannelFile::for_hub(&hub);
+    let mut daemon = Daemon::start(&file, &["drive.actuator=simulated"]);
+    daemon.publishes().await;
+    let in_force = file.beside(&format!("{CHANNEL}.in-force.toml"));
+    assert!(in_force.exists());
+    daemon.process.signal(Signal::TERM);
+    assert_eq!(daemon.process.exited().await.code, Some(0));
+    assert!(!in_force.exists());
 }
 
 /// Holds what `rtcpub park` says: of success on standard output, of failure on standard error.

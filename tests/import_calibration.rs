@@ -4,7 +4,8 @@ use std::fs;
 
 use rtcpub::config::{self, Setting};
 use rtcpub::drive::import::import_calibration;
-use rtcpub::drive::settings::{ActuatorConfig, Pulse};
+use rtcpub::drive::pca9685::Pca9685Config;
+use rtcpub::drive::settings::Pulse;
 
 /// The reference's example (`shared/reference/vehicle.md`).
 const OLD: &str = r#"{"SpiderCar6": {"CAR_NAME": "Spider", "ChannelID": "c40hipepjh65aeq6ndj0",
@@ -34,7 +35,7 @@ fn an_imported_file_drives_the_old_car_and_needs_a_server_only() {
     assert_eq!(pulses.map(Pulse::ticks), [375, 399, 300, 440, 399, 319, 479]);
     assert_eq!((raw.throttle_steps, raw.steering_steps), (20, 25));
     // The reference: bus 1, address 0x40, 60 Hz, throttle on channel 0 and steering on 1.
-    let ActuatorConfig::Pca9685(board) = &drive.actuator else { panic!("{:?}", drive.actuator) };
+    let board: &Pca9685Config = drive.actuator.of().expect("a PCA9685");
     assert_eq!((board.bus.to_str(), board.address, board.frequency_hz), (Some("/dev/i2c-1"), 0x40, 60));
     assert_eq!((board.throttle_channel, board.steering_channel), (0, 1));
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 use common::car::{self, Car};
 use common::lab::{self, BrokenBus, Registers};
 use rtcpub::drive::actuator::Actuator;
-use rtcpub::drive::pca9685;
-use rtcpub::drive::settings::{GpioLine, Pca9685Config};
+use rtcpub::drive::actuator::kind::ActuatorSettings;
+use rtcpub::drive::pca9685::{GpioLine, Pca9685Config};
 use rustix::process::{Pid, Signal, kill_process};
 
 const NEUTRAL: [Option<u16>; 2] = [Some(375), Some(399)];
@@ -22,7 +22,7 @@ const NEUTRAL: [Option<u16>; 2] = [Some(375), Some(399)];
 const RUNNING: (u8, u8) = (0x20, 101);
 
 fn actuator(config: &Pca9685Config) -> Box<dyn Actuator> {
-    pca9685::actuator(config).expect("the settings are good")
+    config.make(None).expect("the settings are good")
 }
 
 #[test]
@@ -161,7 +161,6 @@ fn park_stops_what_a_killed_or_a_hanging_daemon_left_driving() {
         return;
     }
     let mut registers = Registers::open();
-    let neutral = car::neutral().pulses();
     for signal in [Signal::KILL, Signal::STOP] {
         let mut victim = victim("park_stops_what_a_killed_or_a_hanging_daemon_left_driving");
         kill_process(Pid::from_child(&victim), signal).expect("it runs");
@@ -170,7 +169,7 @@ fn park_stops_what_a_killed_or_a_hanging_daemon_left_driving() {
         }
         assert_eq!(registers.pulses(), [Some(440), Some(399)], "nobody stopped it");
 
-        let parked = pca9685::park(&car::board(), neutral).expect("the board answers").to_string();
+        let parked = car::board().park(&car::neutral(), None).expect("the board answers");
         assert_eq!(registers.pulses(), NEUTRAL, "{signal:?}");
         assert!(parked.contains("throttle 375, steering 399"), "{parked}");
         assert_eq!(parked.lines().count(), 1, "{parked}");
@@ -184,16 +183,15 @@ fn park_works_on_a_board_that_nobody_configured_and_tells_when_there_is_none() {
     if !lab::entered("park_works_on_a_board_that_nobody_configured_and_tells_when_there_is_none") {
         return;
     }
-    let neutral = car::neutral().pulses();
     Registers::open().set(0x00, 0x11);
-    pca9685::park(&car::board(), neutral).expect("the board answers");
+    car::board().park(&car::neutral(), None).expect("the board answers");
     let mut registers = Registers::open();
     assert_eq!(registers.pulses(), NEUTRAL);
     assert!(registers.is_awake());
     drop(registers);
 
     lab::remove_bus();
-    let error = pca9685::park(&car::board(), neutral).expect_err("there is no bus");
+    let error = car::board().park(&car::neutral(), None).expect_err("there is no bus");
     assert!(error.to_string().contains("there is no /dev/i2c-0"), "{error}");
 }
 

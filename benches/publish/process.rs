@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use super::server::Server;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_rtcpub");
+/// Another one to compare with: `RTCPUB_BENCH_BINARY=/path/to/rtcpub`.
+fn binary() -> PathBuf {
+    std::env::var_os("RTCPUB_BENCH_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_rtcpub").into(), PathBuf::from)
+}
 
 /// A running `rtcpub run`; killed when dropped.
 pub struct Daemon {
@@ -17,10 +20,10 @@ pub struct Daemon {
 }
 
 /// Names of our threads; everything else in the process belongs to GStreamer and the encoder.
-const OURS: [&str; 6] = ["rtcpub", "rtcpub-io", "drive", "max-speed", "bridge", "lap sensor"];
+const OURS: [&str; 7] = ["rtcpub", "rtcpub-main", "rtcpub-io", "drive", "max-speed", "bridge", "lap sensor"];
 
 pub fn binary_megabytes() -> f64 {
-    fs::metadata(BINARY).unwrap().len() as f64 / 1e6
+    fs::metadata(binary()).unwrap().len() as f64 / 1e6
 }
 
 impl Daemon {
@@ -35,7 +38,7 @@ impl Daemon {
         );
         fs::write(&file, text).unwrap();
         let started = Instant::now();
-        let child = Command::new(BINARY)
+        let child = Command::new(binary())
             .args(["run", "--config"])
             .arg(&file)
             .stdin(Stdio::null())

@@ -9,6 +9,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::{Duration, Instant};
 
 use rtcpub::rtc::relay::{Channel, Event, PublisherPeer, State};
+use rtcpub::signal::settings::ChannelId;
+use rtcpub::status::ask::ask;
+use rtcpub::status::document::Document;
+use rtcpub::status::settings::socket_path;
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
@@ -20,6 +24,7 @@ use super::server::Server;
 /// What does not come within this time is lost.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+const CHANNEL: &str = "c40hipepjh65aeq6ndj0";
 const FORWARD: &str = r#"{"motion":{"key":"forward","value":10}}"#;
 
 /// What the gate let through.
@@ -38,7 +43,7 @@ pub struct Scene {
     outputs: Receiver<Output>,
     /// The peer and the socket's server: both live as long as the scene.
     others: [JoinHandle<()>; 3],
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Scene {
@@ -59,7 +64,7 @@ impl Scene {
         let reader = BufReader::new(program);
         // It ends with the daemon.
         std::thread::spawn(move || read(reader, &sender));
-        let scene = Self { daemon, stream, outputs, others: [signalling, video, inbox], _folder: folder };
+        let scene = Self { daemon, stream, outputs, others: [signalling, video, inbox], folder };
         scene.next(false).expect("neutral to begin with");
         scene
     }
@@ -100,6 +105,12 @@ impl Scene {
         }
     }
 
+    /// What the daemon says of itself.
+    pub fn status(&self) -> Document {
+        let socket = socket_path(Some(self.folder.path().to_owned()), &ChannelId::new(CHANNEL).unwrap());
+        ask(&socket).unwrap().1
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.daemon), signal).unwrap();
     }
@@ -119,7 +130,7 @@ impl Drop for Scene {
 }
 
 fn run(binary: &Path, folder: &Path, socket: &Path, server: &Server, deadline: Duration) -> Child {
-    let file = folder.join("c40hipepjh65aeq6ndj0.toml");
+    let file = folder.join(format!("{CHANNEL}.toml"));
     let text = format!(
         "[server]\nurl = \"ws://{}\"\n[camera]\nkind = \"test\"\nwidth = 1280\nheight = 720\nframerate = 30\n\
          [encoder]\nbitrate_kbps = 1500\n[log]\nlevel = \"error\"\n[metrics]\nlisten = \"127.0.0.1:0\"\n\

@@ -2,6 +2,7 @@
 //!
 //! It ends in phases: the car at neutral, then peers and socket closed, then the pipeline to NULL, then the rest.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,19 +12,20 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CameraChoice, CarControl, DriveEvents};
+use super::in_force::InForce;
 use super::process::{self, Signals};
 use super::provoke::{Provocation, Spawner};
 use super::readings::Readings;
 use super::reload::{Reload, Source};
 use super::{answers, service};
 use crate::config::Config;
-use crate::drive::actuator::{Actuator, Output};
+use crate::drive::actuator::Output;
 use crate::drive::bridge::{Bridge, BridgeRequest};
 use crate::drive::gate::StopCause;
 use crate::drive::lap_sensor::{LapPass, LapSensor};
-use crate::drive::settings::{ActuatorConfig, DriveConfig};
-use crate::drive::simulated::{Simulated, SimulatedCar};
-use crate::drive::{Drive, DriveError, pca9685};
+use crate::drive::settings::DriveConfig;
+use crate::drive::simulated::SimulatedCar;
+use crate::drive::{Drive, DriveError};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
 use crate::rtc::congestion::{Picture, RateEdge};
@@ -81,7 +83,14 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let stirred = Arc::new(Notify::new());
     let told = Told { outlet: &outlet, stirred: &stirred, cameras: cameras.as_ref(), provocation: &provocation };
     let car = Car::start(&config.drive, told)?;
+    let folder = config.status.socket.parent().unwrap_or(Path::new("/"));
+    let in_force = source.as_ref().map(|source| InForce::of(&source.file, folder));
+    // Before the car can move, for nobody is connected yet.
+    if let (Some(in_force), Some(source)) = (&in_force, &source) {
+        in_force.keep(&source.effective);
+    }
     process::guard(car.drive.handle());
+    signals.stop_first(car.drive.handle());
     let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
     let (rate, rate_settings) = watch::channel(config.rate);
@@ -142,12 +151,13 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
     answers::start(&config, &readings, &log, &mut spawn, &tasks).await;
     service::start(service_manager.clone(), readings, config.video.camera.stall, &mut spawn, &tasks);
-    if let Some(source) = source {
+    if let (Some(source), Some(in_force)) = (source, in_force.clone()) {
         let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
-        let reload = Reload { source, config, log, rate, picture: control, drive, telemetry, service_manager };
+        let reload =
+            Reload { source, config, log, rate, picture: control, drive, telemetry, in_force, service_manager };
         spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
-    end_in_phases(car, supervisor, video, signals.shutdown, &service_manager).await
+    end_in_phases(Leaving { car, in_force }, supervisor, video, signals.shutdown, &service_manager).await
 }
 
 /// The live link steers the encoder.
@@ -171,7 +181,7 @@ async fn ended(that: CancellationToken, shutdown: CancellationToken) {
 
 /// Waits for the end, whoever asks for it, and carries it out in its order.
 async fn end_in_phases(
-    car: Car,
+    leaving: Leaving,
     mut tasks: Supervisor,
     video: Video,
     asked: CancellationToken,
@@ -181,10 +191,10 @@ async fn end_in_phases(
         () = asked.cancelled() => None,
         unasked = tasks.watch() => unasked,
     };
+    // First, whatever else happens: neutral. A signal has asked for it already; a task that has ended has not.
+    leaving.car.drive.handle().stop(StopCause::Shutdown);
     service_manager.stopping();
-    // First, whatever else happens: neutral. Asked for here, because threads that may wait can run out.
-    car.drive.handle().stop(StopCause::Shutdown);
-    let parked = tokio::task::spawn_blocking(move || car.stop()).await.context("the drive")?;
+    let parked = tokio::task::spawn_blocking(move || leaving.stop()).await.context("the drive")?;
     let ended = tasks.end(TASKS_DEADLINE).await;
     tracing::debug!(?ended, "peers and socket are closed");
     let kept = video.stop().await;
@@ -273,6 +283,20 @@ struct Car {
     ended: CancellationToken,
 }
 
+/// The car, and what tells `rtcpub park` of it while it may move.
+struct Leaving {
+    car: Car,
+    in_force: Option<InForce>,
+}
+
+impl Leaving {
+    fn stop(self) -> Result<()> {
+        self.car.stop()?;
+        self.in_force.iter().for_each(InForce::remove);
+        Ok(())
+    }
+}
+
 /// Who hears of what the car does.
 struct Told<'a> {
     outlet: &'a Outlet,
@@ -285,7 +309,9 @@ impl Car {
     fn start(config: &DriveConfig, told: Told<'_>) -> Result<Self> {
         let Told { outlet, stirred, cameras, provocation } = told;
         let bridge = start_bridge(config, outlet, cameras.cloned(), provocation)?;
-        let (actuator, simulated) = actuator(config, bridge.as_ref())?;
+        let actuator = config.actuator.make(bridge.as_ref());
+        let actuator = actuator.map_err(|error| Failure::cannot_start(error.to_string()))?;
+        let simulated = actuator.simulated_car();
         let ended = CancellationToken::new();
         let mut events = DriveEvents {
             outlet: outlet.clone(),
@@ -325,7 +351,7 @@ fn start_bridge(
     provocation: &Provocation,
 ) -> Result<Option<Bridge>> {
     let Some(bridge) = &config.bridge else { return Ok(None) };
-    let neutral = (config.actuator == ActuatorConfig::Bridge).then(|| Output::neutral(&config.vehicle, now()));
+    let neutral = config.actuator.needs_bridge().then(|| Output::neutral(&config.vehicle, now()));
     let (outlet, provocation) = (outlet.clone(), provocation.clone());
     let on_request = move |request| {
         provocation.at("bridge");
@@ -337,23 +363,6 @@ fn start_bridge(
     let bridge = Bridge::start(bridge, neutral, on_request)
         .map_err(|error| Failure::cannot_start(format!("bridge: {error}")))?;
     Ok(Some(bridge))
-}
-
-fn actuator(config: &DriveConfig, bridge: Option<&Bridge>) -> Result<(Box<dyn Actuator>, Option<SimulatedCar>)> {
-    match &config.actuator {
-        ActuatorConfig::Simulated => {
-            let (actuator, car) = Simulated::new();
-            Ok((Box::new(actuator), Some(car)))
-        }
-        ActuatorConfig::Pca9685(board) => {
-            let actuator = pca9685::actuator(board).map_err(|error| Failure::cannot_start(error.to_string()))?;
-            Ok((actuator, None))
-        }
-        ActuatorConfig::Bridge => {
-            let bridge = bridge.context("drive.actuator = \"bridge\" needs the bridge")?;
-            Ok((bridge.actuator(), None))
-        }
-    }
 }
 
 /// A car without its lap sensor still drives: what is wrong is told, and that is all.

@@ -1,11 +1,12 @@
 //! What a long-running command needs of the process: a runtime, the signals that end it, and the guard against panics.
 
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 
 use anyhow::{Context, Result};
-use rustix::process::Signal;
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -13,12 +14,17 @@ use crate::drive::DriveHandle;
 use crate::drive::gate::StopCause;
 use crate::exit::Exit;
 use crate::logging;
+use crate::realtime::schedule_first;
 
 /// One: the packets of a picture are then all queued before the peer connection takes the first, which saves a wake-up a
 /// packet.
 const WORKERS: usize = 1;
 /// Name of the runtime's threads, so that a measurement by thread can tell them from the encoder's.
 pub(crate) const WORKER_NAME: &str = "rtcpub-io";
+/// Name of the thread that runs the command; the process's first thread has its own name, `rtcpub`.
+const MAIN_NAME: &str = "rtcpub-main";
+/// Why nothing can run.
+const NO_THREADS: &str = "the process's threads cannot be started";
 /// How long a panic waits for neutral before the process ends.
 const PANIC_DEADLINE: std::time::Duration = std::time::Duration::from_millis(50);
 
@@ -38,10 +44,60 @@ pub(super) struct Signals {
     pub(super) shutdown: CancellationToken,
     /// To read the configuration again. Several before it is done are one.
     pub(super) reload: Arc<Notify>,
+    car: Arc<OnceLock<DriveHandle>>,
+    has_car: Arc<Notify>,
 }
 
-/// Runs `main` until it returns, and tells it what the process is asked for.
-pub(super) fn run<F, T>(on_hangup: Hangup, main: impl FnOnce(Signals) -> F) -> Result<T>
+impl Signals {
+    /// From now on whatever asks for the end stops this car before anything else hears of it.
+    pub(super) fn stop_first(&self, car: DriveHandle) {
+        // A process has one car.
+        let _ = self.car.set(car);
+        self.has_car.notify_one();
+    }
+
+    fn end(&self, signal: &str) {
+        self.car.get().into_iter().for_each(|car| car.stop(StopCause::Shutdown));
+        self.shutdown.cancel();
+        tracing::info!(signal, "stopping");
+    }
+}
+
+/// Runs `main` on a thread of its own until it returns, and tells it what the process is asked for.
+///
+/// The process's first thread is left to the signals: the kernel gives them to it before all others, and with a car it runs
+/// before all others. So SIGTERM stops the car on a machine whose processors are full, too.
+///
+/// # Errors
+/// Those of `main`, and threads that cannot be started.
+pub(super) fn run<F, T>(on_hangup: Hangup, main: impl FnOnce(Signals) -> F + Send) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+    T: Send,
+{
+    let signals = Signals::default();
+    let watch = Builder::new_current_thread().enable_io().build().context(NO_THREADS)?;
+    // Before anything else: a signal that nobody awaits would kill.
+    let mut awaited = watch.block_on(async { Awaited::new() })?;
+    let ended = CancellationToken::new();
+    thread::scope(|scope| {
+        let (for_main, end) = (signals.clone(), ended.clone().drop_guard());
+        let main = thread::Builder::new().name(MAIN_NAME.into()).spawn_scoped(scope, move || {
+            let _end = end;
+            run_main(for_main, main)
+        });
+        let main = main.context(NO_THREADS)?;
+        watch.block_on(async {
+            tokio::select! {
+                () = awaited.watch(on_hangup, &signals) => {}
+                () = ended.cancelled() => {}
+            }
+        });
+        main.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn run_main<F, T>(signals: Signals, main: impl FnOnce(Signals) -> F) -> Result<T>
 where
     F: Future<Output = Result<T>>,
 {
@@ -51,39 +107,51 @@ where
         .thread_name(WORKER_NAME)
         .enable_all()
         .build()
-        .context("the runtime's threads cannot be started")?;
-    let result = runtime.block_on(async {
-        let signals = Signals::default();
-        let shutdown = signals.shutdown.clone();
-        // Before anything else: a signal that nobody awaits would kill.
-        let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-        let (mut hangup, mut quit) = (signal(SignalKind::hangup())?, signal(SignalKind::quit())?);
-        // Ctrl-Z is not obeyed: a process that does not run stops no car.
-        let mut suspend = signal(SignalKind::from_raw(Signal::TSTP.as_raw()))?;
-        let ended = main(signals.clone());
-        tokio::pin!(ended);
-        loop {
-            tokio::select! {
-                result = &mut ended => return result,
-                _ = terminate.recv() => stop("SIGTERM", &shutdown),
-                _ = interrupt.recv() => stop("SIGINT", &shutdown),
-                _ = hangup.recv() => match on_hangup {
-                    Hangup::Ends => stop("SIGHUP", &shutdown),
-                    Hangup::Reloads => signals.reload.notify_one(),
-                },
-                _ = quit.recv() => stop("SIGQUIT", &shutdown),
-                _ = suspend.recv() => tracing::warn!("not suspended, for that would stop no car; Ctrl-C ends it"),
-            }
-        }
-    });
+        .context(NO_THREADS)?;
+    let result = runtime.block_on(main(signals));
     // Everything that can end has ended. What is left is a thread inside a driver that hangs.
     runtime.shutdown_background();
     result
 }
 
-fn stop(signal: &str, shutdown: &CancellationToken) {
-    tracing::info!(signal, "stopping");
-    shutdown.cancel();
+/// The signals that are awaited.
+struct Awaited {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    quit: Signal,
+    suspend: Signal,
+}
+
+impl Awaited {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+            // Ctrl-Z is not obeyed: a process that does not run stops no car.
+            suspend: signal(SignalKind::from_raw(rustix::process::Signal::TSTP.as_raw()))?,
+        })
+    }
+
+    /// For ever.
+    async fn watch(&mut self, on_hangup: Hangup, signals: &Signals) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => signals.end("SIGTERM"),
+                _ = self.interrupt.recv() => signals.end("SIGINT"),
+                _ = self.quit.recv() => signals.end("SIGQUIT"),
+                _ = self.hangup.recv() => match on_hangup {
+                    Hangup::Ends => signals.end("SIGHUP"),
+                    Hangup::Reloads => signals.reload.notify_one(),
+                },
+                // This thread starts no other, which would get its priority.
+                () = signals.has_car.notified() => schedule_first(),
+                _ = self.suspend.recv() => tracing::warn!("not suspended, for that would stop no car; Ctrl-C ends it"),
+            }
+        }
+    }
 }
 
 /// Gives up huge pages: the encoder asks for them, and what it leaves empty of each is memory a small board lacks
@@ -103,7 +171,7 @@ pub(super) fn guard(drive: DriveHandle) {
     std::panic::set_hook(Box::new(move |panic| {
         // The car first: writing a backtrace can take longer than the car may roll.
         drive.stop(StopCause::Panic);
-        if std::thread::current().name() == Some(crate::drive::THREAD_NAME) {
+        if thread::current().name() == Some(crate::drive::THREAD_NAME) {
             logging::log_panic(panic);
             return;
         }

@@ -42,8 +42,9 @@ impl Provocation {
         let Some(place) = &self.0 else { return };
         let message = serde_json::from_slice(message).unwrap_or(serde_json::Value::Null);
         if let Some(named) = message["panic"]["key"].as_str() {
-            tracing::debug!(named, "a panic is asked for");
             place.send_replace(named.to_owned());
+            // Not before: who reads this passes the place.
+            tracing::debug!(named, "a panic is asked for");
         }
     }
 

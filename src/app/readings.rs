@@ -64,6 +64,7 @@ impl Readings {
             camera: self.camera.borrow().clone(),
             video: self.encoding().map(|stats| (stats, *lock(&self.frame_rates))),
             drive_age: now.saturating_duration_since(drive.ticked),
+            control: self.drive.control_latency(),
             drive,
             host: lock(&self.host).read(now),
             process: probe::process(now.saturating_duration_since(self.started)),
@@ -118,6 +119,12 @@ impl Readings {
                 tracing::info!("latency p50/p95/max: {report}");
             }
             messages.extend(report::latency(&report));
+        }
+        if let Some(control) = self.drive.control_latency().filter(|_| self.picture.trace().is_on()) {
+            if self.trace_latency {
+                tracing::info!("commands, arrival to write, p50/p95/max: {control}");
+            }
+            messages.push(report::control_latency(&control));
         }
         messages.extend(self.shown.as_ref().map(|shown| report::camera_shown(*shown.borrow())));
         for topic in &settings.topics {

@@ -8,8 +8,10 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::answers::protect;
+use super::in_force::InForce;
 use crate::config::{self, Config, Effective, Loaded, Problems, Setting};
 use crate::drive::DriveHandle;
+use crate::drive::actuator::kind::{ActuatorKind, KINDS};
 use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
@@ -34,6 +36,7 @@ pub(super) struct Reload {
     pub(super) picture: VideoControl,
     pub(super) drive: DriveHandle,
     pub(super) telemetry: watch::Sender<TelemetryConfig>,
+    pub(super) in_force: InForce,
     pub(super) service_manager: Arc<Notifier>,
 }
 
@@ -95,6 +98,7 @@ impl Reload {
         }
         changes.tell();
         self.source.effective = changes.in_force;
+        self.in_force.keep(&self.source.effective);
     }
 }
 
@@ -152,10 +156,15 @@ impl Changes {
 
 /// Whether a key can change while the daemon runs.
 fn in_place(key: &str) -> bool {
-    let fixed = ["drive.actuator", "drive.max_speed.state_file", "drive.pca9685."];
+    let fixed = ["drive.actuator", "drive.max_speed.state_file"];
+    let wires = |kind: &&ActuatorKind| key.strip_prefix("drive.").is_some_and(|key| table_of(key) == Some(kind.name));
     let free =
         ["log.", "encoder.bitrate_kbps", "rate.", "camera.controls", "camera.rear.controls", "telemetry.", "drive."];
-    free.iter().any(|keys| key.starts_with(keys)) && !fixed.iter().any(|keys| key.starts_with(keys))
+    free.iter().any(|keys| key.starts_with(keys)) && !fixed.contains(&key) && !KINDS.iter().any(wires)
+}
+
+fn table_of(key: &str) -> Option<&str> {
+    key.split_once('.').map(|(table, _)| table)
 }
 
 fn rows(effective: &[Effective]) -> BTreeMap<&str, &Effective> {

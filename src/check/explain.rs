@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Config;
-use crate::drive::settings::{
-    ActuatorConfig, DriveConfig, LimitsConfig, MaxSpeedConfig, Pca9685Config, Pulse, StopBehaviour, VehicleConfig,
-};
+use crate::drive::settings::{DriveConfig, LimitsConfig, MaxSpeedConfig, Pulse, StopBehaviour, VehicleConfig};
 use crate::rtc::settings::{DeliveryLimit, IcePolicy, IceServer, Reliability, RtcConfig, TurnCredential, TurnServer};
 use crate::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use crate::video::settings::{DeviceChoice, EncoderChoice, Idle, SensorChoice, Source, VideoConfig};
@@ -164,16 +162,12 @@ fn shown(description: &str) -> String {
     crate::config::without_url_password(description)
 }
 
+/// What pulses are explained by where nobody makes them: that of the reference's car.
+const TYPICAL_FREQUENCY_HZ: u16 = 60;
+
 fn car(drive: &DriveConfig) -> Vec<String> {
-    let mut lines = match &drive.actuator {
-        ActuatorConfig::Simulated => vec!["Simulated: nothing moves.".to_owned()],
-        ActuatorConfig::Bridge => vec!["Moved by your own program over the bridge socket, at 50 Hz.".to_owned()],
-        ActuatorConfig::Pca9685(board) => pca9685(board),
-    };
-    let frequency = match &drive.actuator {
-        ActuatorConfig::Pca9685(board) => board.frequency_hz,
-        ActuatorConfig::Simulated | ActuatorConfig::Bridge => 60,
-    };
+    let mut lines = drive.actuator.explain();
+    let frequency = drive.actuator.pulse_frequency().unwrap_or(TYPICAL_FREQUENCY_HZ);
     lines.extend(vehicle(&drive.vehicle, frequency));
     lines.extend(stopping(drive));
     lines.extend(limits(&drive.gate.limits));
@@ -185,25 +179,6 @@ fn car(drive: &DriveConfig) -> Vec<String> {
     if let Some(bridge) = &drive.bridge {
         lines.push(format!("Your own programs may connect to {}.", bridge.socket.display()));
     }
-    lines
-}
-
-fn pca9685(board: &Pca9685Config) -> Vec<String> {
-    let mut lines = vec![format!(
-        "PCA9685 at {:#04x} on {}: throttle on channel {}, steering on channel {}, {} Hz; neutral for {} before it moves.",
-        board.address,
-        board.bus.display(),
-        board.throttle_channel,
-        board.steering_channel,
-        board.frequency_hz,
-        time(board.arming)
-    )];
-    lines.extend(
-        board
-            .output_enable
-            .as_ref()
-            .map(|line| format!("Its outputs are switched by line {} of {} (OE).", line.line, line.chip.display())),
-    );
     lines
 }
 

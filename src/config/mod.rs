@@ -35,6 +35,7 @@ pub(crate) use problem::{printable, without_url_password};
 pub use secrets::{CredentialError, FromFile, read_credential};
 pub use show::{Effective, Shown, document as show};
 
+use crate::drive::actuator::kind::{ActuatorKind, KINDS};
 use crate::drive::settings::DriveConfig;
 use crate::logging::LogFilter;
 use crate::rtc::settings::RtcConfig;
@@ -197,14 +198,19 @@ struct Outcome {
 }
 
 fn read(sources: &Sources<'_>) -> Outcome {
-    let schema = Schema::of_sections();
+    read_with(sources, &KINDS)
+}
+
+/// With these actuators.
+fn read_with(sources: &Sources<'_>, kinds: &[&ActuatorKind]) -> Outcome {
+    let schema = Schema::with_actuators(kinds);
     let mut problems = Collector::default();
     let layers = Layers::new(&schema, &mut problems);
     let layers = sources.file.iter().fold(layers, Layers::file);
     let values = layers.environment(&sources.environment).flags(&sources.flags).merge();
     let facts = Facts::new(sources.file.as_ref(), &sources.environment, sources.read);
     let mut reader = Reader::new(&values, &facts, &mut problems);
-    let parts = sections::read(&mut reader);
+    let parts = sections::read(&mut reader, kinds);
     let (effective, warnings) = reader.finish();
     Outcome { parts, effective, warnings, problems }
 }

@@ -16,16 +16,10 @@ use super::problem::{Collector, Problem, Warning};
 use super::schema::{Kind, Schema, join, nearest};
 use super::show::{Effective, Shown};
 use super::values::Values;
+pub(super) use crate::drive::actuator::kind::{Read, Reported};
 
 /// Most elements that an array of tables may have.
 const MAX_ELEMENTS: usize = 64;
-
-/// A value, or [`Reported`].
-pub(super) type Read<T> = Result<T, Reported>;
-
-/// The value is not fit for use, and the problem has been reported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Reported;
 
 /// Reads the effective values.
 pub(super) struct Reader<'a> {

@@ -1,13 +1,14 @@
 //! Which keys exist and of what type each is.
 //!
 //! Nobody writes this down: a schema is what the sections ask for when they read an empty configuration
-//! ([`Schema::of_sections`]). So a key cannot be read and unknown, or known and unread.
+//! ([`Schema::with_actuators`]). So a key cannot be read and unknown, or known and unread.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use super::reader::Reader;
 use super::sections;
+use crate::drive::actuator::kind::ActuatorKind;
 
 /// The type a key must have in a file. Environment variables and flags are text and are converted to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +68,17 @@ const LONGEST_TYPO: usize = 64;
 const LEAST_SIMILARITY: f64 = 0.5;
 
 impl Schema {
-    pub(super) fn of_sections() -> Self {
+    /// That of the sections, with these actuators.
+    pub(super) fn with_actuators(kinds: &[&ActuatorKind]) -> Self {
         Reader::keys_asked_by(|reader| {
-            sections::read(reader);
+            sections::read(reader, kinds);
         })
+    }
+
+    /// That of the sections as they are.
+    #[cfg(test)]
+    pub(super) fn of_sections() -> Self {
+        Self::with_actuators(&crate::drive::actuator::kind::KINDS)
     }
 
     /// `None` for an unknown path.

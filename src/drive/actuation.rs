@@ -66,13 +66,15 @@ impl Actuation {
         self.start(neutral).map(|from| from.max(neutral.at() + RETRY))
     }
 
-    /// Writes an output that is new, due, or asked for. A write that fails is tried again at once.
-    pub(super) fn apply(&mut self, output: &Output, asked_for: bool) -> Result<(), ActuatorError> {
-        let Health::Up { applied } = &self.health else { return Ok(()) };
+    /// Whether an output is to be written: it is new, due, or asked for. Never while the actuator is down.
+    pub(super) fn is_due(&self, output: &Output, asked_for: bool) -> bool {
+        let Health::Up { applied } = &self.health else { return false };
         let same = applied.safe() == output.safe() && applied.pulses() == output.pulses();
-        if same && !asked_for && output.at() < self.poll_timeout() {
-            return Ok(());
-        }
+        !same || asked_for || output.at() >= self.poll_timeout()
+    }
+
+    /// Writes an output. A write that fails is tried again at once.
+    pub(super) fn apply(&mut self, output: &Output) -> Result<(), ActuatorError> {
         let written = self.actuator.apply(output).or_else(|_| self.actuator.apply(output));
         self.health = match written {
             Ok(()) => Health::Up { applied: *output },

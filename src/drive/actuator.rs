@@ -11,12 +11,15 @@
 //! | bringing the device up, neutral first | the actuator, in `start`, from whatever state the device is in |
 //! | the ESC's arming time | `start` returns it and must not sleep through it; the gate lets nothing move until it is over |
 
+pub mod kind;
+
 use std::error::Error;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::gate::SafeDrive;
 use super::settings::Pulse;
+use super::simulated::SimulatedCar;
 
 /// The two pulses of one update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +63,7 @@ impl Output {
     }
 }
 
-/// A device that moves a car. Adding one takes one file that implements this, and a variant of `ActuatorConfig`: the
-/// compiler then names the places that must know of it (how its settings are read, how it is made, parked and explained).
+/// A device that moves a car. [`kind`] tells how one is added.
 pub trait Actuator: Send {
     /// What it is called in logs, e.g. `pca9685`.
     fn name(&self) -> &'static str;
@@ -79,6 +81,11 @@ pub trait Actuator: Send {
     /// # Errors
     /// What kept a channel from being at neutral now. Channels that can be reached are at neutral even then.
     fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError>;
+
+    /// The car that it simulates, for telemetry; `None` when it moves a real one.
+    fn simulated_car(&self) -> Option<SimulatedCar> {
+        None
+    }
 
     /// Puts `output` on every channel. The last output is put on again once every [`Actuator::period`].
     ///

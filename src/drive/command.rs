@@ -54,6 +54,20 @@ pub struct Message {
     pub session: Option<Session>,
 }
 
+impl Message {
+    /// Whether nothing is lost when the earlier of two messages is left out: it is the same driver's, on the same matter.
+    pub(super) fn makes_void(&self, earlier: &Self) -> bool {
+        let same_matter = match (self.command, earlier.command) {
+            (Command::Motion(Motion::Throttle(_)), Command::Motion(Motion::Throttle(_)))
+            | (Command::Motion(Motion::Steering(_)), Command::Motion(Motion::Steering(_)))
+            | (Command::MaxSpeed(_), Command::MaxSpeed(_)) => true,
+            (Command::EStop(later), Command::EStop(earlier)) => later == earlier,
+            _ => false,
+        };
+        same_matter && self.session == earlier.session && self.seq >= earlier.seq
+    }
+}
+
 /// What a driver may ask for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Command {

@@ -256,6 +256,11 @@ impl Gate {
         }
     }
 
+    /// Whether the emergency stop is latched, be there a worse cause or not.
+    pub fn is_estop_latched(&self) -> bool {
+        self.latches.estop()
+    }
+
     /// Whether it stands still because the stick must be released first.
     pub fn awaits_neutral(&self) -> bool {
         self.config.neutral_first && matches!((self.phase, self.entry.stick), (Phase::Resting, Stick::Held))
@@ -322,7 +327,8 @@ impl Gate {
 
     fn clear(&mut self, sender: Sender) -> Result<(), Refusal> {
         self.entry.drivers.other(sender, self.config.deadline)?;
-        if !self.latches.clear_estop(sender.arrived) {
+        // Nor one that may have waited in a socket through a stall.
+        if sender.arrived < self.entry.stopped || !self.latches.clear_estop(sender.arrived) {
             return Err(Refusal::BeforeStop);
         }
         self.entry.closed_until = self.entry.closed_until.max(sender.arrived);

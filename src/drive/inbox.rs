@@ -3,12 +3,12 @@
 //! | what | carrier | when full |
 //! |---|---|---|
 //! | stops | one flag a cause, and an unpark | never lost; several of a kind are one |
-//! | messages | the newest [`MESSAGES_CAPACITY`] with their arrival times | the oldest go, counted; an emergency stop among them becomes a flag |
+//! | messages | the newest [`MESSAGES_CAPACITY`] with their arrival times | the oldest go that a later one makes void, counted; an emergency stop among them becomes a flag |
 //! | the link | levels, with a stop flag for each fall | never lost |
 //! | a new configuration | one slot | newest wins |
 //!
 //! Nobody waits here: the lock is held for moving a few words, and [`Inbox::stop`] takes none, for it is called from
-//! panic hooks.
+//! panic hooks. The drive thread waits not even for that: whoever holds a lock may be kept from running for a while.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use super::command::{Command, EStop, Message, Rejection};
 use super::event::{DriveSnapshot, Ended};
 use super::gate::StopCause;
+use super::latency::Latency;
 use super::link::{LinkEvent, Links, PeerId};
 use super::settings::DriveConfig;
 
@@ -37,6 +38,7 @@ pub(super) struct Inbox {
     status: Mutex<Status>,
     confirmed: Condvar,
     reader: OnceLock<Thread>,
+    latency: Latency,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ struct Status {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) stops: Stops,
-    /// Stops asked for until now, for [`Inbox::confirm`].
+    /// Stops asked for until now, for [`Inbox::try_publish`].
     pub(super) ticket: u64,
     pub(super) link_up: bool,
     pub(super) messages: VecDeque<(Message, Instant)>,
@@ -123,6 +125,7 @@ impl Inbox {
             status: Mutex::new(Status { snapshot, stops_confirmed: 0, ended: None }),
             confirmed: Condvar::new(),
             reader: OnceLock::new(),
+            latency: Latency::default(),
         }
     }
 
@@ -138,10 +141,10 @@ impl Inbox {
     pub(super) fn message(&self, message: Message, arrived: Instant) {
         let mut pending = self.pending();
         if pending.messages.len() == MESSAGES_CAPACITY
-            && let Some((oldest, _)) = pending.messages.pop_front()
+            && let Some(left_out) = make_room(&mut pending.messages)
         {
             pending.superseded += 1;
-            if oldest.command == Command::EStop(EStop::Latch) {
+            if left_out.command == Command::EStop(EStop::Latch) {
                 self.stops.fetch_or(Stops::bit(StopCause::EStop), Ordering::AcqRel);
             }
         }
@@ -192,7 +195,7 @@ impl Inbox {
         let _ = self.reader.set(thread);
     }
 
-    /// Takes everything out, unless somebody is just putting something in: he may be kept from running for a while.
+    /// Takes everything out, unless somebody is just putting something in, who wakes the reader when he is done.
     #[must_use]
     pub(super) fn try_take(&self, batch: &mut Batch) -> bool {
         let pending = match self.pending.try_lock() {
@@ -202,11 +205,6 @@ impl Inbox {
         };
         self.move_out(pending, batch);
         true
-    }
-
-    /// Takes everything out.
-    pub(super) fn take(&self, batch: &mut Batch) {
-        self.move_out(self.pending(), batch);
     }
 
     /// Takes the stops alone, which needs no lock.
@@ -226,17 +224,26 @@ impl Inbox {
         batch.end = pending.end;
     }
 
-    /// Tells that neutral stands on the actuator, for all stops up to `ticket`.
-    pub(super) fn confirm(&self, ticket: u64) {
-        let mut status = self.status();
+    /// Tells how the drive is, and that neutral has stood on the actuator for all stops up to `ticket`; unless somebody is
+    /// just looking.
+    #[must_use]
+    pub(super) fn try_publish(&self, snapshot: DriveSnapshot, ticket: u64) -> bool {
+        let mut status = match self.status.try_lock() {
+            Ok(status) => status,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return false,
+        };
+        status.snapshot = snapshot;
         if status.stops_confirmed < ticket {
             status.stops_confirmed = ticket;
             self.confirmed.notify_all();
         }
+        true
     }
 
-    pub(super) fn publish(&self, snapshot: DriveSnapshot) {
-        self.status().snapshot = snapshot;
+    /// How long commands take.
+    pub(super) fn latency(&self) -> &Latency {
+        &self.latency
     }
 
     pub(super) fn snapshot(&self) -> DriveSnapshot {
@@ -275,6 +282,13 @@ impl Inbox {
         }
     }
 
+    /// For tests of who waits for whom.
+    #[cfg(test)]
+    pub(super) fn while_locked<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _held = (self.pending(), self.status());
+        act()
+    }
+
     // A poisoned lock still holds good words: nothing here panics half-way through a change.
     fn pending(&self) -> MutexGuard<'_, Pending> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
@@ -283,6 +297,16 @@ impl Inbox {
     fn status(&self) -> MutexGuard<'_, Status> {
         self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Takes out the oldest message that a later one makes void: many of one axis must not cost the other its stop.
+fn make_room(messages: &mut VecDeque<(Message, Instant)>) -> Option<Message> {
+    let is_void = |index: &usize| {
+        let (message, _) = &messages[*index];
+        messages.iter().skip(index + 1).any(|(later, _)| later.makes_void(message))
+    };
+    let index = (0..messages.len()).find(is_void).unwrap_or(0);
+    messages.remove(index).map(|(message, _)| message)
 }
 
 #[cfg(test)]

@@ -6,10 +6,12 @@
 //! | `gate` | pure | what may move, and when everything must stop; the only maker of `SafeDrive` |
 //! | `mixer`, `vehicle` | pure | fractions → pulses; the ESC's way into reverse |
 //! | `max_speed` | pure, disk | the driver's top speed, kept across restarts |
+//! | `estop_file` | disk | the emergency stop, kept likewise |
 //! | `control` | pure | the four above as one |
 //! | `link` | pure | which peers can drive |
 //! | `inbox` | edge | what others hand to the drive thread |
 //! | `thread`, `actuation`, `report` | thread | the loop, its hold on the actuator, what it tells |
+//! | `latency` | counters | arrival of a command → write to the actuator |
 //! | `actuator` | trait | what moves a car; its homes: `pca9685`, `bridge`, `simulated` |
 //! | `bridge` | thread | the owner's own programs, over a Unix socket |
 //! | `lap_sensor` | thread | two GPIO lines → passes |
@@ -25,11 +27,13 @@ pub mod calibrate;
 mod calibration_file;
 pub mod command;
 mod control;
+mod estop_file;
 pub mod event;
 pub mod gate;
 pub mod import;
 mod inbox;
 pub mod lap_sensor;
+pub mod latency;
 pub mod link;
 pub mod max_speed;
 mod mixer;
@@ -53,6 +57,7 @@ use control::Control;
 use event::{Counters, DriveEvent, DriveSnapshot, Ended};
 use gate::StopCause;
 use inbox::Inbox;
+use latency::ControlLatency;
 use link::{LinkEvent, PeerId};
 use max_speed::Keeper;
 use report::Reports;
@@ -108,7 +113,8 @@ impl Drive {
     /// Starts the drive: the actuator is brought up at neutral, and driven from then on by what the handle is told.
     ///
     /// An actuator that does not answer is no error here: the gate stays latched, the actuator is tried ten times a second
-    /// and `events` tells of it. So does a `maxSpeed` that cannot be restored; the configured one is used.
+    /// and `events` tells of it. So does a `maxSpeed` that cannot be restored; the configured one is used. An emergency stop
+    /// that was latched when the last one ended is latched.
     ///
     /// `events` is called on the drive thread: it must not wait.
     ///
@@ -126,9 +132,8 @@ impl Drive {
             inbox.file_problem(problem);
         }
         let for_keeper = Arc::clone(&inbox);
-        let keeper = Keeper::spawn(config.max_speed.state_file.clone(), move |error| {
-            for_keeper.file_problem(error.to_string());
-        })?;
+        let keeper =
+            Keeper::spawn(config.max_speed.state_file.clone(), move |problem| for_keeper.file_problem(problem))?;
         let (actuation, reports) = (Actuation::new(actuator, now), Reports::new(events, now));
         let thread = DriveThread::new(Arc::clone(&inbox), control, actuation, keeper.handle(), reports);
         match std::thread::Builder::new().name(THREAD_NAME.into()).spawn(|| thread.main()) {
@@ -218,22 +223,31 @@ impl DriveHandle {
         self.inbox.reload(config);
     }
 
+    /// How long commands took from their arrival to the write they led to; `None` before the first.
+    pub fn control_latency(&self) -> Option<ControlLatency> {
+        self.inbox.latency().summary()
+    }
+
     /// The drive as it was when its thread last went around.
     pub fn snapshot(&self) -> DriveSnapshot {
         self.inbox.snapshot()
     }
 }
 
-/// The control flow with the top speed kept from an earlier run, and what was wrong with that.
+/// The control flow with the top speed and the emergency stop kept from an earlier run, and what was wrong with that.
 fn restore(config: &DriveConfig, now: Instant) -> (Control, Option<String>) {
     let path = &config.max_speed.state_file;
     let (kept, unreadable) = match max_speed::load(path) {
         Ok(kept) => (kept, None),
         Err(error) => (None, Some(error.to_string())),
     };
-    let (control, refusal) = Control::new(config, kept, now);
+    let (mut control, refusal) = Control::new(config, kept, now);
     let refused = refusal.map(|refusal| format!("maxSpeed kept in {} is not used: {refusal}", path.display()));
-    (control, unreadable.or(refused))
+    let estop = estop_file::load(&estop_file::path_beside(path));
+    if *estop.as_ref().unwrap_or(&true) {
+        control.gate.handle(gate::Input::Stop(StopCause::EStop), now);
+    }
+    (control, estop.err().map(|error| error.to_string()).or(unreadable).or(refused))
 }
 
 fn first_snapshot(control: &Control, now: Instant) -> DriveSnapshot {

@@ -3,82 +3,26 @@
 //!
 //! A daemon that lives goes on driving after it, as soon as its driver gives the next command.
 
-use std::fmt;
-use std::io;
-use std::path::PathBuf;
 use std::time::Instant;
 
 use super::actuator::Output;
-use super::bridge;
-use super::pca9685::{self, ParkPca9685Error, Parked};
-use super::settings::{ActuatorConfig, DriveConfig};
+use super::actuator::kind::Refused;
+use super::settings::DriveConfig;
 
-/// What was done; its `Display` is one line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ParkReport {
-    /// A PCA9685 puts neutral out, read back.
-    Pca9685(Parked),
-    /// No daemon serves this bridge: its programs have lost their connection, on which they stop.
-    BridgeEnded(PathBuf),
-    /// The car is simulated: nothing moves.
-    Nothing,
-}
-
-impl fmt::Display for ParkReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Pca9685(parked) => write!(f, "parked: {parked}"),
-            Self::BridgeEnded(socket) => {
-                write!(f, "parked: nobody serves {}, so its programs have stopped by themselves", socket.display())
-            }
-            Self::Nothing => f.write_str("parked: the car is simulated, there is nothing to do"),
-        }
-    }
-}
-
-/// Why an output may not be at neutral.
+/// An output may not be at neutral: why.
 #[derive(Debug, thiserror::Error)]
-pub enum ParkError {
-    /// The board.
-    #[error("not parked: {0}")]
-    Pca9685(#[from] ParkPca9685Error),
-    /// A daemon still serves the bridge: what its programs do is between its gate and them.
-    #[error("not parked: a daemon still serves {}: end it (systemctl stop, or kill), and its programs stop", .0.display())]
-    BridgeServed(PathBuf),
-    /// Whether a daemon serves the bridge could not be found out.
-    #[error("not parked: is {} still served? {source}", .socket.display())]
-    BridgeUnknown {
-        /// The bridge's socket.
-        socket: PathBuf,
-        /// What came back.
-        source: io::Error,
-    },
-}
+#[error("not parked: {0}")]
+pub struct ParkError(#[from] Refused);
 
-/// Puts every output of the car at neutral. Takes a few milliseconds, or a tenth of a second when the bus is at fault.
+/// Puts every output of the car at neutral, and tells in one line what was done. Takes a few milliseconds, or a tenth of a
+/// second when the bus is at fault.
 ///
 /// # Errors
 /// An output that may not be at neutral, and why.
-pub fn park(config: &DriveConfig) -> Result<ParkReport, ParkError> {
-    match &config.actuator {
-        ActuatorConfig::Simulated => Ok(ParkReport::Nothing),
-        ActuatorConfig::Pca9685(board) => {
-            let neutral = Output::neutral(&config.vehicle, now());
-            Ok(ParkReport::Pca9685(pca9685::park(board, neutral.pulses())?))
-        }
-        ActuatorConfig::Bridge => match &config.bridge {
-            Some(bridge) => park_bridge(bridge.socket.clone()),
-            None => Ok(ParkReport::Nothing),
-        },
-    }
-}
-
-fn park_bridge(socket: PathBuf) -> Result<ParkReport, ParkError> {
-    match bridge::is_served(&socket) {
-        Ok(false) => Ok(ParkReport::BridgeEnded(socket)),
-        Ok(true) => Err(ParkError::BridgeServed(socket)),
-        Err(source) => Err(ParkError::BridgeUnknown { socket, source }),
-    }
+pub fn park(config: &DriveConfig) -> Result<String, ParkError> {
+    let neutral = Output::neutral(&config.vehicle, now());
+    let done = config.actuator.park(&neutral, config.bridge.as_ref())?;
+    Ok(format!("parked: {done}"))
 }
 
 #[expect(clippy::disallowed_methods, reason = "a shell: an output has the time at which it was decided")]
@@ -91,11 +35,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::drive::bridge::Bridge;
+    use crate::drive::actuator::kind::ActuatorConfig;
+    use crate::drive::bridge::{Bridge, BridgeActuatorConfig};
     use crate::drive::settings::{
         AxisConfig, BridgeConfig, Calibration, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, RawCalibration,
         ReverseConfig, StopBehaviour, VehicleConfig,
     };
+    use crate::drive::simulated::SimulatedConfig;
 
     fn config(actuator: ActuatorConfig, bridge: Option<BridgeConfig>) -> DriveConfig {
         let pulse = |ticks| Pulse::new(ticks).unwrap();
@@ -125,20 +71,20 @@ mod tests {
 
     #[test]
     fn a_simulated_car_has_nothing_to_park() {
-        assert_eq!(park(&config(ActuatorConfig::Simulated, None)).unwrap(), ParkReport::Nothing);
+        let said = park(&config(ActuatorConfig::new(SimulatedConfig), None)).unwrap();
+        assert_eq!(said, "parked: the car is simulated, there is nothing to do");
     }
 
     #[test]
     fn a_bridge_is_parked_when_its_daemon_is_gone_and_not_before() {
         let folder = tempfile::tempdir().unwrap();
         let bridge = BridgeConfig { socket: folder.path().join("car.sock") };
-        let config = config(ActuatorConfig::Bridge, Some(bridge.clone()));
+        let config = config(ActuatorConfig::new(BridgeActuatorConfig), Some(bridge.clone()));
         let daemon = Bridge::start(&bridge, None, |_| {}).unwrap();
-        let error = park(&config).unwrap_err();
-        assert!(matches!(error, ParkError::BridgeServed(_)), "{error}");
+        let error = park(&config).unwrap_err().to_string();
+        assert!(error.starts_with("not parked: a daemon still serves "), "{error}");
         drop(daemon);
-        let report = park(&config).unwrap();
-        assert_eq!(report, ParkReport::BridgeEnded(bridge.socket));
-        assert_eq!(report.to_string().lines().count(), 1);
+        let said = park(&config).unwrap();
+        assert!(said.starts_with("parked: nobody serves ") && said.lines().count() == 1, "{said}");
     }
 }

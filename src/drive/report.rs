@@ -13,11 +13,19 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 /// How often rejected messages are told of.
 const REJECTIONS_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Room for the news of one turn, made beforehand: each message of the inbox may be one, and a few changes of the gate and
+/// the actuator. When turns pass in which nothing can be told, the oldest go.
+const NEWS_CAPACITY: usize = 64;
+
 /// Where events go.
 pub(super) struct Reports {
     events: Box<dyn FnMut(DriveEvent) + Send>,
+    /// What happened and is not told yet.
+    news: Vec<DriveEvent>,
     budget: LogBudget,
     pub(super) counters: Counters,
+    /// To be logged.
+    refused: Option<Refusal>,
     rejected: [u64; Rejection::ALL.len()],
     rejections_due: Instant,
 }
@@ -25,10 +33,36 @@ pub(super) struct Reports {
 impl Reports {
     pub(super) fn new(events: Box<dyn FnMut(DriveEvent) + Send>, now: Instant) -> Self {
         let rejected = [0; Rejection::ALL.len()];
-        Self { events, budget: LogBudget::new(now), counters: Counters::default(), rejected, rejections_due: now }
+        Self {
+            events,
+            news: Vec::with_capacity(NEWS_CAPACITY),
+            budget: LogBudget::new(now),
+            counters: Counters::default(),
+            refused: None,
+            rejected,
+            rejections_due: now,
+        }
     }
 
-    /// Tells of an event.
+    /// Takes note of an event, to be told when the actuator has what it needs.
+    pub(super) fn note(&mut self, event: DriveEvent) {
+        if self.news.len() == NEWS_CAPACITY {
+            self.news.remove(0);
+        }
+        self.news.push(event);
+    }
+
+    /// Tells what was noted, oldest first.
+    pub(super) fn tell_news(&mut self, now: Instant) {
+        if let Some(refusal) = self.refused.take() {
+            tracing::debug!(%refusal, "message refused");
+        }
+        let mut news = std::mem::take(&mut self.news);
+        news.drain(..).for_each(|event| self.tell(event, now));
+        self.news = news;
+    }
+
+    /// Tells of an event at once.
     pub(super) fn tell(&mut self, event: DriveEvent, now: Instant) {
         // A driver turns as often as he likes; that is nothing for the log.
         let worth_a_line = !matches!(event, DriveEvent::Direction(_));
@@ -44,7 +78,7 @@ impl Reports {
     /// Takes note of a message that is not obeyed.
     pub(super) fn refused(&mut self, refusal: Refusal) {
         if self.counters.last_refusal != Some(refusal) {
-            tracing::debug!(%refusal, "message refused");
+            self.refused = Some(refusal);
         }
         self.counters.refused += 1;
         self.counters.last_refusal = Some(refusal);

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::actuator::kind::ActuatorConfig;
+
 /// Everything the control flow needs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DriveConfig {
@@ -234,45 +236,6 @@ pub struct MaxSpeedConfig {
     pub ceiling: Pulse,
     /// Where an accepted value is kept across restarts.
     pub state_file: PathBuf,
-}
-
-/// What moves the car.
-#[derive(Clone, Debug, PartialEq)]
-pub enum ActuatorConfig {
-    /// No hardware: a simulated car, shown in the test picture and in telemetry.
-    Simulated,
-    /// A PCA9685 PWM board on I2C.
-    Pca9685(Pca9685Config),
-    /// The owner's own program, over the bridge socket, at 50 Hz.
-    Bridge,
-}
-
-/// A PCA9685 PWM board on I2C.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pca9685Config {
-    /// The bus, e.g. `/dev/i2c-1`.
-    pub bus: PathBuf,
-    /// 7-bit address, 0x40 unless strapped otherwise.
-    pub address: u8,
-    /// PWM frequency in Hz, 24 … 1526 (datasheet §7.3.5).
-    pub frequency_hz: u16,
-    /// Channel of the ESC, 0 … 15.
-    pub throttle_channel: u8,
-    /// Channel of the servo, 0 … 15.
-    pub steering_channel: u8,
-    /// How long neutral is held before the first motion, for the ESC to arm.
-    pub arming: Duration,
-    /// A GPIO line wired to the board's OE (output enable, active low), when there is one.
-    pub output_enable: Option<GpioLine>,
-}
-
-/// One line of a GPIO chip.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GpioLine {
-    /// The character device, e.g. `/dev/gpiochip0`.
-    pub chip: PathBuf,
-    /// Offset of the line on that chip (BCM number on a Raspberry Pi).
-    pub line: u32,
 }
 
 /// The lap sensor: two lines, both "detected" while a magnet is over them.

@@ -4,8 +4,15 @@ use std::f64::consts::TAU;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::actuator::kind::{ActuatorConfig, ActuatorKind, ActuatorSettings, Refused};
 use super::actuator::{Actuator, ActuatorError, Output};
+use super::bridge::Bridge;
 use super::gate::SafeDrive;
+use super::settings::BridgeConfig;
+
+/// See [`super::actuator::kind`]. It has no keys.
+pub(super) static KIND: ActuatorKind =
+    ActuatorKind { name: "simulated", read: |_| Ok(ActuatorConfig::new(SimulatedConfig)) };
 
 /// Speed at full throttle, in metres a second.
 const TOP_SPEED: f64 = 3.0;
@@ -33,6 +40,24 @@ pub struct CarState {
     pub x: f64,
     /// Metres to the left of where it started.
     pub y: f64,
+}
+
+/// No hardware: a simulated car, shown in the test picture and in telemetry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimulatedConfig;
+
+impl ActuatorSettings for SimulatedConfig {
+    fn make(&self, _bridge: Option<&Bridge>) -> Result<Box<dyn Actuator>, Refused> {
+        Ok(Box::new(Simulated::new().0))
+    }
+
+    fn park(&self, _neutral: &Output, _bridge: Option<&BridgeConfig>) -> Result<String, Refused> {
+        Ok("the car is simulated, there is nothing to do".to_owned())
+    }
+
+    fn explain(&self) -> Vec<String> {
+        vec!["Simulated: nothing moves.".to_owned()]
+    }
 }
 
 /// The actuator of a simulated car.
@@ -78,6 +103,10 @@ impl Actuator for Simulated {
     fn period(&self) -> Duration {
         let stands = self.safe.throttle() == 0.0 && self.car.state().speed == 0.0;
         if stands { REST } else { STEP }
+    }
+
+    fn simulated_car(&self) -> Option<SimulatedCar> {
+        Some(self.car.clone())
     }
 
     fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError> {

@@ -1,5 +1,6 @@
 //! The thread with a recording actuator: real time, but nothing waits for a time to pass, only for things to happen.
 
+mod timing;
 mod trouble;
 
 use std::path::Path;
@@ -7,11 +8,12 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Mutex, OnceLock};
 
+use super::actuator::kind::ActuatorConfig;
 use super::actuator::{ActuatorError, ActuatorFailure, Output};
 use super::gate::State;
 use super::settings::{
-    ActuatorConfig, AxisConfig, Calibration, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, RawCalibration,
-    ReverseConfig, StopBehaviour, VehicleConfig,
+    AxisConfig, Calibration, GateConfig, LimitsConfig, MaxSpeedConfig, Pulse, RawCalibration, ReverseConfig,
+    StopBehaviour, VehicleConfig,
 };
 use super::*;
 
@@ -44,7 +46,7 @@ fn config(folder: &Path) -> DriveConfig {
             limits: LimitsConfig { throttle_cap: 1.0, throttle_slew: None, steering_slew: None },
         },
         max_speed: MaxSpeedConfig { initial: None, ceiling: pulse(440), state_file: folder.join("max-speed") },
-        actuator: ActuatorConfig::Simulated,
+        actuator: ActuatorConfig::new(simulated::SimulatedConfig),
         lap_sensor: None,
         bridge: None,
     }

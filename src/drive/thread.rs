@@ -5,19 +5,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use thread_priority::{
-    RealtimeThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy, set_thread_priority_and_policy,
-    thread_native_id,
-};
-
 use super::actuation::Actuation;
-use super::actuator::Output;
+use super::actuator::{ActuatorError, Output};
 use super::control::{Control, Heard};
 use super::event::{Direction, DriveEvent, DriveSnapshot, Ended};
 use super::gate::{Input, StopCause};
 use super::inbox::{Batch, Inbox};
 use super::max_speed::KeeperHandle;
 use super::report::Reports;
+use super::settings::Pulse;
+use crate::realtime::schedule_first;
 
 /// Longest sleep, so that counters and the snapshot are never older.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -25,6 +22,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// A sleep that takes this much longer than planned means that the whole process did not run: commands that arrive
 /// thereafter may have waited in a socket.
 const STALL: Duration = Duration::from_millis(250);
+
+/// When somebody just reads the snapshot, it is published this much later.
+const PUBLISH_AGAIN: Duration = Duration::from_millis(1);
 
 /// How often neutral is tried on the way out.
 const LAST_ATTEMPTS: usize = 3;
@@ -41,6 +41,23 @@ pub(super) struct DriveThread {
     fault_told: bool,
     /// The way the driver goes.
     direction: Option<Direction>,
+    turn: Turn,
+}
+
+/// What one turn of the thread leaves to its end, or to the next.
+struct Turn {
+    /// When the oldest command arrived that was obeyed and not yet carried out.
+    obeyed: Option<Instant>,
+    /// A top speed that is not kept yet.
+    to_keep: Option<Pulse>,
+    /// Whether the keeper was last told of a latched emergency stop.
+    estop_kept: bool,
+    /// Neutral has stood since this many stops were asked for.
+    confirmed: u64,
+    /// Whether the world knows.
+    published: bool,
+    /// When this turn began.
+    woken: Instant,
 }
 
 impl DriveThread {
@@ -51,12 +68,25 @@ impl DriveThread {
         keeper: KeeperHandle,
         reports: Reports,
     ) -> Self {
-        Self { inbox, control, actuation, keeper, reports, batch: Batch::new(), fault_told: false, direction: None }
+        let estop_kept = control.gate.is_estop_latched();
+        let turn = Turn { obeyed: None, to_keep: None, estop_kept, confirmed: 0, published: true, woken: clock() };
+        Self {
+            inbox,
+            control,
+            actuation,
+            keeper,
+            reports,
+            batch: Batch::new(),
+            fault_told: false,
+            direction: None,
+            turn,
+        }
     }
 
     /// The thread's whole life. However it ends, neutral is tried and the end is told.
     pub(super) fn main(mut self) {
         schedule_first();
+        self.turn.woken = clock();
         self.inbox.read_by(thread::current());
         tracing::debug!(actuator = self.actuation.name(), "drive thread runs");
         // The pieces may be in any state after a panic; only the actuator is used then, and only for neutral.
@@ -66,34 +96,33 @@ impl DriveThread {
         });
         self.inbox.ended(ended);
         // What panicked may have been the callback: then there is nobody left to tell, and the waiters know already.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.reports.tell(DriveEvent::Ended(ended), clock())));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            self.reports.note(DriveEvent::Ended(ended));
+            self.reports.tell_news(clock());
+        }));
     }
 
+    /// Never waits for another thread, which may itself be kept from running: what is locked now is taken or told later.
     fn run(&mut self) -> Ended {
         loop {
-            if !self.inbox.try_take(&mut self.batch) {
-                self.stop_if_due();
-                self.inbox.take(&mut self.batch);
-            }
+            let all = self.inbox.try_take(&mut self.batch);
             let now = clock();
-            self.take_in(now);
+            if all {
+                self.take_in(now);
+            } else {
+                // Whoever puts something in wakes this thread when he is done. Stops, and the deadline, come before him.
+                self.inbox.take_stops(&mut self.batch);
+                self.take_in_stops(now);
+            }
             let output = self.control.output(now);
             let confirmed = self.carry_out(&output);
             self.report(now);
-            if self.batch.end {
+            // Who looks does so for a moment; after that moment the end is told, and all that came before it.
+            if self.batch.end && self.turn.published {
                 return if confirmed { Ended::Neutral } else { self.last_attempts() };
             }
             self.sleep();
         }
-    }
-
-    /// What must not wait for anybody: asked-for stops, and the deadline.
-    fn stop_if_due(&mut self) {
-        let now = clock();
-        self.inbox.take_stops(&mut self.batch);
-        self.take_in_stops(now);
-        let output = self.control.output(now);
-        self.carry_out(&output);
     }
 
     fn take_in_stops(&mut self, now: Instant) {
@@ -107,50 +136,62 @@ impl DriveThread {
         if let Some(config) = self.batch.reload.take()
             && let Some(pulse) = self.control.reload(&config, now)
         {
-            self.reports.tell(DriveEvent::MaxSpeed(pulse), now);
+            self.reports.note(DriveEvent::MaxSpeed(pulse));
         }
         if self.batch.link_up {
             self.control.gate.handle(Input::LinkUp, now);
         }
+        if let Some(problem) = self.batch.file_problem.take() {
+            self.reports.note(DriveEvent::MaxSpeedFile(problem));
+        }
         while let Some((message, arrived)) = self.batch.messages.pop_front() {
-            match self.control.hear(message, arrived, now) {
-                Heard::Obeyed => self.reports.counters.obeyed += 1,
+            let heard = self.control.hear(message, arrived, now);
+            if !matches!(heard, Heard::Refused(_) | Heard::MaxSpeed(Err(_))) {
+                self.reports.counters.obeyed += 1;
+                self.turn.obeyed = self.turn.obeyed.or(Some(arrived));
+            }
+            match heard {
+                Heard::Obeyed => {}
                 Heard::Throttle(direction) => {
-                    self.reports.counters.obeyed += 1;
                     let before = std::mem::replace(&mut self.direction, direction);
                     if let Some(direction) = direction.filter(|_| direction != before) {
-                        self.reports.tell(DriveEvent::Direction(direction), now);
+                        self.reports.note(DriveEvent::Direction(direction));
                     }
                 }
                 Heard::Refused(refusal) => self.reports.refused(refusal),
                 Heard::MaxSpeed(Ok(pulse)) => {
-                    self.reports.counters.obeyed += 1;
-                    self.reports.tell(DriveEvent::MaxSpeed(pulse), now);
-                    self.keeper.keep(pulse);
+                    self.reports.note(DriveEvent::MaxSpeed(pulse));
+                    self.turn.to_keep = Some(pulse);
                 }
                 Heard::MaxSpeed(Err(refusal)) => {
                     self.reports.counters.refused += 1;
-                    self.reports.tell(DriveEvent::MaxSpeedRefused(refusal), now);
+                    self.reports.note(DriveEvent::MaxSpeedRefused(refusal));
                 }
             }
         }
         self.reports.counters.superseded = self.batch.superseded;
     }
 
-    /// Puts the output on the actuator. Tells whether the car is confirmed to stand at neutral.
+    /// Puts the output on the actuator; nothing is told, logged or kept before that. Tells whether the car is confirmed to
+    /// stand at neutral.
     fn carry_out(&mut self, output: &Output) -> bool {
         let stop_asked = !self.batch.stops.is_empty();
+        let obeyed = self.turn.obeyed.take();
         if self.actuation.applied().is_none() {
             return self.bring_up(output.at(), stop_asked);
         }
-        if let Err(error) = self.actuation.apply(output, stop_asked) {
-            self.control.gate.handle(Input::Stop(StopCause::ActuatorFault), output.at());
-            self.tell_fault(error.to_string(), output.at());
-            return self.bring_up(output.at(), true);
+        if self.actuation.is_due(output, stop_asked) {
+            let waited = obeyed.map(|arrived| clock().saturating_duration_since(arrived));
+            if let Err(error) = self.actuation.apply(output) {
+                self.control.gate.handle(Input::Stop(StopCause::ActuatorFault), output.at());
+                self.note_fault(&error);
+                return self.bring_up(output.at(), true);
+            }
+            waited.into_iter().for_each(|waited| self.inbox.latency().record(waited));
         }
         let stands = !output.safe().is_motion() && !output.safe().is_brake();
         if stands {
-            self.inbox.confirm(self.batch.ticket);
+            self.turn.confirmed = self.batch.ticket;
         }
         stands
     }
@@ -166,29 +207,29 @@ impl DriveThread {
             Ok(from) => {
                 self.control.gate.handle(Input::ActuatorReady(from), now);
                 if std::mem::take(&mut self.fault_told) {
-                    self.reports.tell(DriveEvent::ActuatorRecovered, now);
+                    self.reports.note(DriveEvent::ActuatorRecovered);
                 }
-                self.inbox.confirm(self.batch.ticket);
+                self.turn.confirmed = self.batch.ticket;
                 true
             }
             Err(error) => {
                 self.control.gate.handle(Input::Stop(StopCause::ActuatorFault), now);
-                self.tell_fault(error.to_string(), now);
+                self.note_fault(&error);
                 false
             }
         }
     }
 
-    fn tell_fault(&mut self, error: String, now: Instant) {
+    fn note_fault(&mut self, error: &ActuatorError) {
         if !std::mem::replace(&mut self.fault_told, true) {
             self.reports.counters.actuator_faults += 1;
-            self.reports.tell(DriveEvent::ActuatorFault(error), now);
+            self.reports.note(DriveEvent::ActuatorFault(error.to_string()));
         }
     }
 
     fn report(&mut self, now: Instant) {
         let applied = self.actuation.applied().copied().unwrap_or_else(|| self.control.neutral(now));
-        self.inbox.publish(DriveSnapshot {
+        let snapshot = DriveSnapshot {
             state: self.control.gate.state(),
             awaits_neutral: self.control.gate.awaits_neutral(),
             throttle: applied.safe().throttle(),
@@ -197,14 +238,21 @@ impl DriveThread {
             max_speed: self.control.max_speed(),
             counters: self.reports.counters,
             ticked: now,
-        });
+        };
         // The snapshot first: who hears of a change finds it there.
+        self.turn.published = self.inbox.try_publish(snapshot, self.turn.confirmed);
+        if !self.turn.published {
+            return;
+        }
+        self.turn.to_keep.take().into_iter().for_each(|pulse| self.keeper.keep(pulse));
+        let estop = self.control.gate.is_estop_latched();
+        if std::mem::replace(&mut self.turn.estop_kept, estop) != estop {
+            self.keeper.keep_estop(estop);
+        }
         for state in self.control.gate.take_changes() {
-            self.reports.tell(DriveEvent::State(state), now);
+            self.reports.note(DriveEvent::State(state));
         }
-        if let Some(problem) = self.batch.file_problem.take() {
-            self.reports.tell(DriveEvent::MaxSpeedFile(problem), now);
-        }
+        self.reports.tell_news(now);
         self.reports.rejections(self.inbox.rejected(), now);
     }
 
@@ -217,28 +265,23 @@ impl DriveThread {
         Ended::Unconfirmed
     }
 
-    /// Sleeps until something comes or is due, and tells the gate when it slept for far too long.
+    /// Sleeps until something comes or is due. Tells the gate when it slept, or was awake before, for far too long: the
+    /// process may be stopped at any point of its way.
     fn sleep(&mut self) {
         let now = clock();
-        let due = [Some(self.actuation.poll_timeout()), self.control.poll_timeout()];
+        if now.saturating_duration_since(self.turn.woken) > STALL {
+            self.control.gate.handle(Input::Stalled, now);
+            self.turn.woken = now;
+            return;
+        }
+        let again = (!self.turn.published).then(|| now + PUBLISH_AGAIN);
+        let due = [Some(self.actuation.poll_timeout()), self.control.poll_timeout(), again];
         let wake = due.into_iter().flatten().fold(now + LONGEST_SLEEP, Instant::min);
         thread::park_timeout(wake.saturating_duration_since(now));
-        let woken = clock();
-        if woken.saturating_duration_since(wake.max(now)) > STALL {
-            self.control.gate.handle(Input::Stalled, woken);
+        self.turn.woken = clock();
+        if self.turn.woken.saturating_duration_since(wake.max(now)) > STALL {
+            self.control.gate.handle(Input::Stalled, self.turn.woken);
         }
-    }
-}
-
-/// Asks the kernel to run this thread before all ordinary ones: on a machine whose cores are full of encoding, a deadline
-/// would otherwise be served tens of milliseconds late. It sleeps but for microseconds, so nobody misses the core.
-fn schedule_first() {
-    let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::Fifo);
-    if let Err(error) = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy) {
-        tracing::info!(
-            "no real-time scheduling for the drive thread ({error:?}): the failsafe may be late on a busy machine; \
-             allow it with LimitRTPRIO=1"
-        );
     }
 }
 

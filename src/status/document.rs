@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::drive::latency::ControlLatency;
 use crate::logging::recent::Noted;
 use crate::rtc::congestion::LinkStatus;
 use crate::telemetry;
@@ -158,8 +159,25 @@ pub struct Drive {
     pub rejected: u64,
     /// Times the actuator failed.
     pub actuator_faults: u64,
+    /// From a command's arrival to the write to the actuator; none before the first command.
+    pub control_latency: Option<Latency>,
     /// Since the drive thread went around: more than two seconds means that it hangs.
     pub age_s: f64,
+}
+
+/// How long something took, since the start.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Latency {
+    /// How often it was done.
+    pub count: u64,
+    /// Half of the times it took no longer.
+    pub p50_ms: f64,
+    /// 19 of 20.
+    pub p95_ms: f64,
+    /// 99 of 100.
+    pub p99_ms: f64,
+    /// The longest.
+    pub max_ms: f64,
 }
 
 /// The board; what it does not tell is left out.
@@ -315,8 +333,14 @@ fn drive(snapshot: &Snapshot) -> Drive {
         refused: drive.counters.refused,
         rejected: drive.counters.rejected,
         actuator_faults: drive.counters.actuator_faults,
+        control_latency: snapshot.control.as_ref().map(latency),
         age_s: snapshot.drive_age.as_secs_f64(),
     }
+}
+
+fn latency(of: &ControlLatency) -> Latency {
+    let [p50_ms, p95_ms, p99_ms, max_ms] = [of.p50, of.p95, of.p99, of.max].map(|time| time.as_secs_f64() * 1e3);
+    Latency { count: of.commands, p50_ms, p95_ms, p99_ms, max_ms }
 }
 
 fn host(snapshot: &Snapshot) -> Host {

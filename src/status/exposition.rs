@@ -28,6 +28,15 @@ pub fn exposition(snapshot: &Snapshot, (warnings, errors): (u64, u64)) -> String
     }
     video(&mut page, snapshot);
     drive(&mut page, &snapshot.drive);
+    if let Some(control) = &snapshot.control {
+        let times = [("0.5", control.p50), ("0.95", control.p95), ("0.99", control.p99), ("1", control.max)];
+        let help = "From a command's arrival to its write, since the start.";
+        page.metric("rtcpub_drive_command_latency_seconds", Type::Gauge, help, |metric| {
+            for (quantile, time) in times {
+                metric.labelled(&[("quantile", quantile)], time.as_secs_f64());
+            }
+        });
+    }
     page.gauge(
         "rtcpub_drive_loop_age_seconds",
         "Since the drive thread went around.",

@@ -79,8 +79,10 @@ fn car(document: &Document) -> String {
     let waits = if drive.awaits_neutral { ", waits for the stick at neutral" } else { "" };
     let hangs =
         if drive.age_s > 2.0 { format!(", DRIVE THREAD HANGS for {}", span(drive.age_s)) } else { String::new() };
+    let took = drive.control_latency.map(|took| format!(" (in {:.2} ms, {:.2} at most)", took.p50_ms, took.max_ms));
+    let took = took.unwrap_or_default();
     format!(
-        "{}{cause}{waits}{hangs}; throttle {:+.2} ({}), steering {:+.2} ({}), maxSpeed {}; {} obeyed, {} refused, {} rejected",
+        "{}{cause}{waits}{hangs}; throttle {:+.2} ({}), steering {:+.2} ({}), maxSpeed {}; {} obeyed{took}, {} refused, {} rejected",
         drive.state,
         drive.throttle,
         drive.pulse_throttle,

@@ -20,6 +20,7 @@ use super::{ask, screen};
 use crate::drive::actuator::Pulses;
 use crate::drive::event::{Counters, DriveSnapshot};
 use crate::drive::gate::{State, StopCause};
+use crate::drive::latency::ControlLatency;
 use crate::drive::settings::Pulse;
 use crate::logging::recent::Noted;
 use crate::rtc::congestion::meter::LinkCounters;
@@ -99,6 +100,13 @@ fn snapshot() -> Snapshot {
             ticked: now(),
         },
         drive_age: Duration::from_millis(20),
+        control: Some(ControlLatency {
+            commands: 5,
+            p50: Duration::from_micros(250),
+            p95: Duration::from_micros(500),
+            p99: Duration::from_micros(750),
+            max: Duration::from_millis(1),
+        }),
         host: HostReading {
             cpu_load: Some(0.5),
             temperature_c: Some(48.0),
@@ -133,6 +141,7 @@ fn the_document_reads_back_and_fits_one_screen() {
         "publishing; 3 sessions",
         "quality 4.7 of 5, round trip 40 ms, queue 12 ms",
         "relay-host/tls",
+        "5 obeyed (in 0.25 ms, 1.00 at most), 1 refused",
         "camera playing; x264enc at 800 kbit/s, 30.0 frames/s in",
         "parked (deadline)",
         "48 °C",
@@ -262,6 +271,7 @@ fn the_exposition_keeps_to_the_grammar_and_tells_what_is_known() {
         ("rtcpub_drive_state", Some(("state", "parked")), 1.0),
         ("rtcpub_drive_state", Some(("state", "armed")), 0.0),
         ("rtcpub_drive_commands_total", Some(("outcome", "obeyed")), 5.0),
+        ("rtcpub_drive_command_latency_seconds", Some(("quantile", "0.99")), 0.00075),
         ("rtcpub_host_temperature_celsius", Some(("zone", "gpu")), 46.0),
         ("process_resident_memory_bytes", None, 30_720_000.0),
         ("rtcpub_log_events_total", Some(("level", "error")), 1.0),

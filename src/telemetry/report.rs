@@ -8,12 +8,15 @@
 //! `camera` with `shown` (0 the front camera, 1 the rear one; only where there are two); more of `video`,
 //! and the topics `host`, `process` and `link`, as their functions say.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::host::HostReading;
 use super::snapshot::{FrameRates, LinkReading, ProcessReading};
 use crate::drive::event::{DriveEvent, DriveSnapshot};
 use crate::drive::gate::State;
+use crate::drive::latency::ControlLatency;
 use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
 use crate::video::recovery::CameraState;
@@ -95,6 +98,12 @@ pub fn camera_shown(view: View) -> String {
 /// each with `p50_ms`, `p95_ms` and `max_ms` since the last.
 pub fn latency(report: &trace::Report) -> Vec<String> {
     trace::STAGES.iter().zip(&report.0).map(|(stage, quantiles)| metric("latency", stage, quantiles)).collect()
+}
+
+/// How long commands took from their arrival to the write to the actuator, since the start: as the stages of a picture.
+pub fn control_latency(of: &ControlLatency) -> String {
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    metric("latency", "control", trace::Quantiles { p50_ms: ms(of.p50), p95_ms: ms(of.p95), max_ms: ms(of.max) })
 }
 
 /// How the picture is doing: `starting`, `playing` or `lost`, then with its cause.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::host::HostReading;
 use crate::drive::event::DriveSnapshot;
+use crate::drive::latency::ControlLatency;
 use crate::rtc::congestion::LinkStatus;
 use crate::rtc::publisher::PublishStatus;
 use crate::video::control::VideoStats;
@@ -28,6 +29,8 @@ pub struct Snapshot {
     pub drive: DriveSnapshot,
     /// How long ago the drive thread last went around.
     pub drive_age: Duration,
+    /// How long commands took; none before the first.
+    pub control: Option<ControlLatency>,
     /// The board.
     pub host: HostReading,
     /// This process.

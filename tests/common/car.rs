@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use rtcpub::drive::actuator::{Actuator, Output};
 use rtcpub::drive::command::{self, Parsed};
 use rtcpub::drive::gate::{Gate, Input, Scale, StopCause};
+use rtcpub::drive::pca9685::Pca9685Config;
 use rtcpub::drive::settings::{
-    AxisConfig, Calibration, GateConfig, LimitsConfig, Pca9685Config, Pulse, RawCalibration, ReverseConfig,
-    StopBehaviour, VehicleConfig,
+    AxisConfig, Calibration, GateConfig, LimitsConfig, Pulse, RawCalibration, ReverseConfig, StopBehaviour,
+    VehicleConfig,
 };
 use rtcpub::drive::vehicle::Vehicle;
 

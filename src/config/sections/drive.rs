@@ -5,30 +5,27 @@ use std::path::PathBuf;
 use super::{hardware, vehicle};
 use crate::config::reader::{Read, Reader, Reported};
 use crate::config::{Origin, path_component};
-use crate::drive::settings::{
-    ActuatorConfig, Calibration, DriveConfig, GateConfig, LimitsConfig, MaxSpeedConfig, StopBehaviour,
-};
+use crate::drive::actuator::kind::ActuatorKind;
+use crate::drive::settings::{Calibration, DriveConfig, GateConfig, LimitsConfig, MaxSpeedConfig, StopBehaviour};
 use crate::signal::settings::ChannelId;
 
-pub(super) fn read(reader: &mut Reader<'_>, channel: Option<&ChannelId>) -> Read<DriveConfig> {
-    let kind = reader.choice(
-        "drive.actuator",
-        &[("simulated", Kind::Simulated), ("pca9685", Kind::Pca9685), ("bridge", Kind::Bridge)],
-    );
+pub(super) fn read(reader: &mut Reader<'_>, channel: Option<&ChannelId>, kinds: &[&ActuatorKind]) -> Read<DriveConfig> {
+    let names: Vec<_> = kinds.iter().enumerate().map(|(index, kind)| (kind.name, index)).collect();
+    let chosen = reader.choice("drive.actuator", &names);
     let gate = gate(reader);
     let vehicle = vehicle::read(reader);
     let calibration = vehicle.as_ref().ok().map(|vehicle| &vehicle.calibration);
     let max_speed = max_speed(reader, calibration, channel);
-    let pca9685 = hardware::pca9685(reader);
+    let actuators = hardware::actuators(reader, kinds);
+    let actuator = actuators.and_then(|actuators| Ok(actuators[chosen?].clone()));
     let lap_sensor = hardware::lap_sensor(reader);
-    let bridge = hardware::bridge(reader, channel, matches!(kind, Ok(Kind::Bridge)));
-
-    let actuator = match kind? {
-        Kind::Simulated => Ok(ActuatorConfig::Simulated),
-        Kind::Bridge => Ok(ActuatorConfig::Bridge),
-        Kind::Pca9685 => vehicle::demand_calibration(reader).and(pca9685.clone()).map(ActuatorConfig::Pca9685),
-    };
-    pca9685?;
+    let needs_bridge = actuator.as_ref().is_ok_and(|actuator| actuator.needs_bridge());
+    let bridge = hardware::bridge(reader, channel, needs_bridge);
+    if let (Ok(chosen), Ok(actuator)) = (chosen, &actuator)
+        && actuator.needs_calibration()
+    {
+        vehicle::demand_calibration(reader, kinds[chosen].name)?;
+    }
     Ok(DriveConfig {
         vehicle: vehicle?,
         gate: gate?,
@@ -37,14 +34,6 @@ pub(super) fn read(reader: &mut Reader<'_>, channel: Option<&ChannelId>) -> Read
         lap_sensor: lap_sensor?,
         bridge: bridge?,
     })
-}
-
-/// The value of `drive.actuator`.
-#[derive(Clone, Copy)]
-enum Kind {
-    Simulated,
-    Pca9685,
-    Bridge,
 }
 
 /// The value of `drive.stop`.

@@ -1,10 +1,13 @@
-//! `[drive.pca9685]`, `[lap_sensor]` and `[bridge]`
+//! The tables of the actuators, `[lap_sensor]` and `[bridge]`
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::reader::{Read, Reader, Reported};
 use crate::config::{Origin, path_component};
-use crate::drive::settings::{BridgeConfig, GpioLine, LapSensorConfig, Pca9685Config, Pull};
+use crate::drive::actuator::kind::{ActuatorConfig, ActuatorKind, Table};
+use crate::drive::settings::{BridgeConfig, LapSensorConfig, Pull};
 use crate::signal::settings::ChannelId;
 
 /// Highest line offset accepted; the GPIO chips of our boards have at most a few hundred lines.
@@ -13,52 +16,48 @@ const MAX_LINE: u32 = 1023;
 /// Longest path of a Unix socket on Linux, in bytes (`sun_path` without its NUL, unix(7)).
 const MAX_SOCKET_PATH: usize = 107;
 
-/// All PCA9685 boards on a bus answer to this address too (datasheet §7.3.7, LED All Call).
-const ALL_CALL: u8 = 0x70;
-
-pub(super) fn pca9685(reader: &mut Reader<'_>) -> Read<Pca9685Config> {
-    let bus = reader.path("drive.pca9685.bus", "/dev/i2c-1");
-    let address = address(reader);
-    let frequency_hz = reader.integer("drive.pca9685.frequency_hz", 24..=1526, 60);
-    let throttle_channel = reader.integer("drive.pca9685.throttle_channel", 0..=15, 0);
-    let steering_channel = reader.integer("drive.pca9685.steering_channel", 0..=15, 1);
-    let arming = reader.millis("drive.pca9685.arming_ms", 0..=60_000, 2000);
-    let output_enable = output_enable(reader);
-    let (throttle_channel, steering_channel) = (throttle_channel?, steering_channel?);
-    if throttle_channel == steering_channel {
-        let remedy = "must not be the throttle's channel: the servo and the ESC would get each other's pulses";
-        return Err(reader.problem("drive.pca9685.steering_channel", remedy));
-    }
-    Ok(Pca9685Config {
-        bus: bus?,
-        address: address?,
-        frequency_hz: frequency_hz?,
-        throttle_channel,
-        steering_channel,
-        arming: arming?,
-        output_enable: output_enable?,
-    })
+/// The settings of each kind of actuator: what is wrong in the table of one that is not chosen is told as well.
+pub(super) fn actuators(reader: &mut Reader<'_>, kinds: &[&ActuatorKind]) -> Read<Vec<ActuatorConfig>> {
+    let read = |kind: &&ActuatorKind| (kind.read)(&mut KindTable { reader: &mut *reader, kind: kind.name });
+    let settings: Vec<_> = kinds.iter().map(read).collect();
+    settings.into_iter().collect()
 }
 
-/// A board's address: 1, then six bits that are strapped, without those that I2C reserves (datasheet §7.1).
-fn address(reader: &mut Reader<'_>) -> Read<u8> {
-    let address = reader.integer("drive.pca9685.address", 0x40..=0x77, 0x40)?;
-    if address == ALL_CALL {
-        let remedy =
-            "0x70 (112) is the address that every PCA9685 on the bus answers to: give the board's own, such as 0x40";
-        return Err(reader.problem("drive.pca9685.address", remedy));
-    }
-    Ok(address)
+/// `[drive.KIND]`.
+struct KindTable<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    kind: &'static str,
 }
 
-fn output_enable(reader: &mut Reader<'_>) -> Read<Option<GpioLine>> {
-    let chip = reader.path_if_given("drive.pca9685.oe_chip");
-    let line = reader.integer_if_given("drive.pca9685.oe_line", 0..=MAX_LINE);
-    match (chip?, line?) {
-        (Some(chip), Some(line)) => Ok(Some(GpioLine { chip, line })),
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(reader.problem("drive.pca9685.oe_chip", "needs drive.pca9685.oe_line beside it")),
-        (None, Some(_)) => Err(reader.problem("drive.pca9685.oe_line", "needs drive.pca9685.oe_chip beside it")),
+impl KindTable<'_, '_> {
+    fn key(&self, key: &str) -> String {
+        format!("drive.{}.{key}", self.kind)
+    }
+}
+
+impl Table for KindTable<'_, '_> {
+    fn integer(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> Read<u32> {
+        self.reader.integer(&self.key(key), range, default)
+    }
+
+    fn integer_if_given(&mut self, key: &str, range: RangeInclusive<u32>) -> Read<Option<u32>> {
+        self.reader.integer_if_given(&self.key(key), range)
+    }
+
+    fn millis(&mut self, key: &str, range: RangeInclusive<u32>, default: u32) -> Read<Duration> {
+        self.reader.millis(&self.key(key), range, default)
+    }
+
+    fn path(&mut self, key: &str, default: &str) -> Read<PathBuf> {
+        self.reader.path(&self.key(key), default)
+    }
+
+    fn path_if_given(&mut self, key: &str) -> Read<Option<PathBuf>> {
+        self.reader.path_if_given(&self.key(key))
+    }
+
+    fn problem(&mut self, key: &str, remedy: &str) -> Reported {
+        self.reader.problem(&self.key(key), remedy)
     }
 }
 

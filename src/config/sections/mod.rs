@@ -14,6 +14,7 @@ mod video;
 
 use super::reader::{Read, Reader};
 use super::{Config, LogConfig};
+use crate::drive::actuator::kind::ActuatorKind;
 use crate::drive::settings::DriveConfig;
 use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
@@ -51,8 +52,8 @@ impl Parts {
     }
 }
 
-/// Reads every section, in the order of `config/example.toml`.
-pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
+/// Reads every section, in the order of `config/example.toml`. `kinds` are the actuators there are.
+pub(super) fn read(reader: &mut Reader<'_>, kinds: &[&ActuatorKind]) -> Parts {
     let channel = server::channel(reader);
     let log = log::read(reader);
     let signal = server::read(reader, channel.clone());
@@ -61,7 +62,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
     let video = video::read(reader);
     let start = video.as_ref().map(|video| video.encoder.bitrate).map_err(|reported| *reported);
     let rate = rate::read(reader, start);
-    let drive = drive::read(reader, channel.as_ref().ok());
+    let drive = drive::read(reader, channel.as_ref().ok(), kinds);
     let telemetry = telemetry::read(reader);
     let metrics = telemetry::metrics(reader);
     let status = telemetry::status(reader, channel.as_ref().ok());

@@ -1,5 +1,7 @@
 //! `[drive.calibration]`, `[drive.throttle]`, `[drive.steering]` and `[drive.reverse]`
 
+use std::ops::RangeInclusive;
+
 use crate::config::reader::{Read, Reader};
 use crate::drive::settings::{AxisConfig, Calibration, Pulse, RawCalibration, ReverseConfig, VehicleConfig};
 
@@ -10,17 +12,22 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Read<VehicleConfig> {
     let throttle = axis(reader, "drive.throttle");
     let steering = axis(reader, "drive.steering");
     let reverse = reverse(reader, calibration.ok());
+    if let (Ok(calibration), Ok(throttle), Ok(steering)) = (calibration, throttle, steering) {
+        let raw = calibration.raw();
+        trimmed_neutral(reader, "throttle", throttle, raw.throttle_zero, raw.throttle_min..=raw.throttle_max)?;
+        trimmed_neutral(reader, "steering", steering, raw.steering_zero, raw.steering_min..=raw.steering_max)?;
+    }
     Ok(VehicleConfig { calibration: calibration?, throttle: throttle?, steering: steering?, reverse: reverse? })
 }
 
 /// Reports a calibration that is not written out: on real hardware another car's pulses are dangerous.
-pub(super) fn demand_calibration(reader: &mut Reader<'_>) -> Read<()> {
+pub(super) fn demand_calibration(reader: &mut Reader<'_>, actuator: &str) -> Read<()> {
     let missing: Vec<_> = PULSES.iter().map(|(key, _)| *key).filter(|key| reader.is_missing(&in_table(key))).collect();
     if missing.is_empty() {
         return Ok(());
     }
     let remedy = format!(
-        "drive.actuator = \"pca9685\" needs this car's own calibration, for another car's pulses are dangerous: \
+        "drive.actuator = \"{actuator}\" needs this car's own calibration, for another car's pulses are dangerous: \
          write {} below [{TABLE}]",
         missing.join(", ")
     );
@@ -76,6 +83,24 @@ fn axis(reader: &mut Reader<'_>, table: &str) -> Read<AxisConfig> {
     let invert = reader.boolean(&format!("{table}.invert"), false);
     let trim = reader.integer(&format!("{table}.trim"), -50..=50, 0);
     Ok(AxisConfig { invert: invert?, trim: trim? })
+}
+
+/// A neutral that is trimmed out of the car's range would be held at the range's end, and is then none.
+fn trimmed_neutral(
+    reader: &mut Reader<'_>,
+    axis: &str,
+    AxisConfig { trim, .. }: AxisConfig,
+    zero: Pulse,
+    range: RangeInclusive<Pulse>,
+) -> Read<()> {
+    let neutral = zero.ticks().checked_add_signed(trim).and_then(Pulse::new);
+    if neutral.is_some_and(|neutral| range.contains(&neutral)) {
+        return Ok(());
+    }
+    let (min, max) = (range.start().ticks(), range.end().ticks());
+    let remedy =
+        format!("shifts {TABLE}.{axis}_zero ({}) out of {axis}_min … {axis}_max ({min} … {max})", zero.ticks());
+    Err(reader.problem(&format!("drive.{axis}.trim"), remedy))
 }
 
 fn reverse(reader: &mut Reader<'_>, calibration: Option<Calibration>) -> Read<ReverseConfig> {

@@ -108,6 +108,6 @@ fn keys_asked_for(sources: Sources<'_>) -> Vec<String> {
     let values = layers.merge();
     let facts = Facts::new(sources.file.as_ref(), &sources.environment, sources.read);
     let mut reader = Reader::new(&values, &facts, &mut problems);
-    sections::read(&mut reader);
+    sections::read(&mut reader, &KINDS);
     reader.asked().keys().map(|(key, _)| key.to_owned()).collect()
 }

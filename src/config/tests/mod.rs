@@ -2,6 +2,7 @@
 
 mod any_input;
 mod example;
+mod fourth_actuator;
 mod junk;
 mod layering;
 mod secrets;

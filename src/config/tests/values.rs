@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::drive::settings::{ActuatorConfig, StopBehaviour};
+use crate::drive::actuator::kind::ActuatorConfig;
+use crate::drive::bridge::BridgeActuatorConfig;
+use crate::drive::pca9685::Pca9685Config;
+use crate::drive::settings::StopBehaviour;
+use crate::drive::simulated::SimulatedConfig;
 use crate::rtc::settings::{DeliveryLimit, IcePolicy, Reliability};
 use crate::signal::settings::{TlsConfig, Trickle};
 use crate::telemetry::settings::Topic;
@@ -33,7 +37,7 @@ fn the_defaults_are_those_of_the_reference() {
     let urls: Vec<_> = rtc.ice.servers.iter().map(|server| server.url().to_string()).collect();
     assert_eq!(urls, ["stun:host:3478"], "TURN needs a credential");
 
-    assert_eq!(drive.actuator, ActuatorConfig::Simulated);
+    assert_eq!(drive.actuator, ActuatorConfig::new(SimulatedConfig));
     assert_eq!(drive.gate.deadline, Duration::from_millis(500));
     assert_eq!((drive.gate.neutral_first, drive.gate.stop), (true, StopBehaviour::Coast));
     assert_eq!(drive.vehicle.calibration.raw().throttle_max.ticks(), 440);
@@ -117,7 +121,7 @@ fn a_whole_car_is_read() {
     );
     let case = Case::of(file).with_variable("STATE_DIRECTORY", "/s/a:/s/b").with_variable("RUNTIME_DIRECTORY", "/r");
     let Config { drive, rtc, .. } = case.loaded().config;
-    let ActuatorConfig::Pca9685(board) = &drive.actuator else { panic!("{:?}", drive.actuator) };
+    let board: &Pca9685Config = drive.actuator.of().expect("a PCA9685");
     assert_eq!((board.address, board.frequency_hz, board.arming), (0x40, 60, Duration::from_secs(2)));
     assert_eq!(board.output_enable.as_ref().map(|line| line.line), Some(22));
     assert_eq!(drive.gate.stop, StopBehaviour::Brake(Duration::from_millis(150)));
@@ -127,6 +131,18 @@ fn a_whole_car_is_read() {
     assert_eq!(drive.max_speed.state_file, Path::new("/s/a/c40hipepjh65aeq6ndj0/max-speed.json"));
     assert_eq!(drive.max_speed.ceiling.ticks(), 430);
     assert_eq!(rtc.stream, Reliability { ordered: false, limit: DeliveryLimit::Retransmits(0) });
+}
+
+#[test]
+fn a_trim_that_would_make_neutral_something_else_is_a_problem() {
+    let trimmed = |min: u16, trim: i16| {
+        format!("{LEAST}[drive.calibration]\nthrottle_min = {min}\n[drive.throttle]\ntrim = {trim}\n")
+    };
+    Case::of(trimmed(330, -45)).loaded();
+    let problems = Case::of(trimmed(330, -46)).problems();
+    let expected = "drive.throttle.trim = -46: shifts drive.calibration.throttle_zero (375) out of";
+    assert!(problems.len() == 1 && problems[0].contains(expected), "{problems:?}");
+    Case::of(format!("{LEAST}[drive.steering]\ntrim = 50\n")).loaded();
 }
 
 #[test]
@@ -181,7 +197,7 @@ fn what_is_unwise_is_a_warning() {
 fn the_car_can_be_parked_whatever_is_wrong_elsewhere_in_its_file() {
     let broken = "[server]\nurl = 5\n[camra]\n[drive]\nactuator = \"bridge\"\n";
     let drive = parse_drive(&Case::of(broken).sources()).expect("the car's own sections are right");
-    assert_eq!(drive.actuator, ActuatorConfig::Bridge);
+    assert_eq!(drive.actuator, ActuatorConfig::new(BridgeActuatorConfig));
 
     for wrong in ["[drive]\nactuator = \"x\"\n", "[drive.pca9685]\nadress = 1\n", "[drive\n"] {
         let problems = parse_drive(&Case::of(wrong).sources()).expect_err("the car's sections are wrong");

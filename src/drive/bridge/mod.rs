@@ -13,6 +13,9 @@
 //! of counter-thrust of a stop. `pulses` are the same as PCA9685 ticks, with the ESC's way into reverse played out.
 //! `at` is in seconds of `CLOCK_MONOTONIC` (Python: `time.monotonic()`).
 //!
+//! Without a program nothing moves the car, so the gate counts that as a failed actuator: when the last one leaves while the
+//! car is driven, the car is stopped, and one that comes (back) finds it at neutral, whatever the driver holds.
+//!
 //! A program that moves something **must** stop it when 100 ms pass without an `output`, or when the socket ends: a
 //! daemon that was killed or hangs sends nothing. It must not act on an `output` whose `at` is older than that.
 //!
@@ -29,6 +32,7 @@
 //!
 //! `config/bridge-client.py` is an example.
 
+mod actuator;
 mod lines;
 mod server;
 #[cfg(test)]
@@ -48,11 +52,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use self::lines::Line;
 use self::server::Server;
-use super::actuator::{Actuator, ActuatorError, ActuatorFailure, Output};
+use super::actuator::Output;
 use super::gate::State;
 use super::settings::BridgeConfig;
 use crate::unix_socket::{self, Listening};
 
+pub use self::actuator::BridgeActuatorConfig;
+pub(super) use self::actuator::KIND;
 pub use self::lines::BridgeRequest;
 pub use crate::unix_socket::ListenError as BridgeError;
 
@@ -61,9 +67,6 @@ pub const MAX_PROGRAMS: usize = 8;
 
 /// Lines on their way to the bridge's thread. More than it can be behind by; when full, the oldest is dropped and counted.
 const INBOX_LINES: usize = 64;
-
-/// How often a program gets the gate's output: 50 times a second.
-const OUTPUT_PERIOD: Duration = Duration::from_millis(20);
 
 /// The bridge. Dropping it disconnects all programs, removes the socket and waits for the thread.
 #[derive(Debug)]
@@ -95,6 +98,7 @@ impl Bridge {
             inbox: Mutex::default(),
             hello: lines::hello(neutral),
             programs: AtomicUsize::new(0),
+            deserted: AtomicBool::new(true),
             ended: AtomicBool::new(false),
         });
         let server = Server::new(listening, Arc::clone(&shared), on_request);
@@ -110,11 +114,6 @@ impl Bridge {
     /// For those who have something to tell the programs.
     pub fn handle(&self) -> BridgeHandle {
         self.handle.clone()
-    }
-
-    /// The actuator that hands the gate's output to the programs.
-    pub fn actuator(&self) -> Box<dyn Actuator> {
-        Box::new(BridgeActuator(self.handle()))
     }
 }
 
@@ -169,32 +168,6 @@ impl BridgeHandle {
     }
 }
 
-/// With `actuator = "bridge"`: the programs move the car.
-struct BridgeActuator(BridgeHandle);
-
-impl Actuator for BridgeActuator {
-    fn name(&self) -> &'static str {
-        "bridge"
-    }
-
-    fn period(&self) -> Duration {
-        OUTPUT_PERIOD
-    }
-
-    fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError> {
-        self.apply(neutral).map(|()| Duration::ZERO)
-    }
-
-    fn apply(&mut self, output: &Output) -> Result<(), ActuatorError> {
-        if self.0.0.ended.load(Ordering::Relaxed) {
-            let ended = ActuatorFailure::new("hand the output to the programs", "the bridge's thread has ended");
-            return Err(ActuatorError::new("bridge", vec![ended]));
-        }
-        self.0.output(output);
-        Ok(())
-    }
-}
-
 /// Between the daemon's threads and the bridge's.
 #[derive(Debug)]
 struct Shared {
@@ -202,6 +175,8 @@ struct Shared {
     inbox: Mutex<Inbox>,
     hello: Line,
     programs: AtomicUsize,
+    /// There was a moment without any program since the car was last at neutral.
+    deserted: AtomicBool,
     ended: AtomicBool,
 }
 
@@ -230,7 +205,27 @@ impl Shared {
     }
 
     fn set_programs(&self, count: usize) {
-        self.programs.store(count, Ordering::Relaxed);
+        self.programs.store(count, Ordering::SeqCst);
+        if count == 0 {
+            self.deserted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// The car is at neutral: from now on it matters whether programs leave.
+    fn begin_anew(&self) {
+        // In this order: one that leaves in between leaves its mark.
+        self.deserted.store(false, Ordering::SeqCst);
+        if self.programs.load(Ordering::SeqCst) == 0 {
+            self.deserted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    fn was_deserted(&self) -> bool {
+        self.deserted.load(Ordering::SeqCst)
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     fn tell(&self, change: impl FnOnce(&mut Inbox)) {

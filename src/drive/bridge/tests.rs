@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 use super::lines::{self, Incoming, LINE_LIMIT, LineProblem, OUTGOING_LINES, Outgoing, TooSlow};
 use super::*;
-use crate::drive::actuator::Pulses;
+use crate::drive::actuator::kind::ActuatorSettings;
+use crate::drive::actuator::{Actuator, Pulses};
 use crate::drive::command::MESSAGE_LIMIT;
 use crate::drive::gate::{SafeDrive, StopCause};
 use crate::drive::settings::Pulse;
@@ -144,6 +145,10 @@ impl Running {
         self.bridge.as_ref().unwrap().handle()
     }
 
+    fn actuator(&self) -> Box<dyn Actuator> {
+        BridgeActuatorConfig.make(self.bridge.as_ref()).expect("there is a bridge")
+    }
+
     fn connect(&self) -> Program {
         let stream = UnixStream::connect(&self.config.socket).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
@@ -267,7 +272,7 @@ fn a_program_that_does_not_read_is_disconnected_and_holds_up_nobody() {
 #[test]
 fn the_actuator_hands_out_the_gates_output_and_fails_when_the_bridge_has_ended() {
     let mut running = running(Some(output(375)));
-    let mut actuator = running.bridge.as_ref().unwrap().actuator();
+    let mut actuator = running.actuator();
     assert_eq!((actuator.name(), actuator.period()), ("bridge", Duration::from_millis(20)));
     let mut program = running.connect();
     let neutral = json!({"throttle": 375, "steering": 399});
@@ -287,6 +292,52 @@ fn the_actuator_hands_out_the_gates_output_and_fails_when_the_bridge_has_ended()
     assert!(actuator.apply(&output(375)).is_err());
     assert_eq!(program.line().unwrap()["output"]["pulses"], neutral, "the last word is still told");
     assert_eq!(program.line(), None, "then a program sees the end at once");
+}
+
+/// What the gate lets through.
+#[expect(clippy::disallowed_methods, reason = "an output has a time")]
+fn motion() -> Output {
+    Output::new(SafeDrive::for_test(0.5, 0.0), output(420).pulses(), Instant::now())
+}
+
+fn until(holds: impl Fn() -> bool) {
+    for _ in 0..5000 {
+        if holds() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    panic!("it does not come to hold");
+}
+
+#[test]
+fn a_car_whose_program_leaves_is_stopped_and_a_program_that_comes_back_finds_it_at_neutral() {
+    let running = running(Some(output(375)));
+    let (mut actuator, shared) = (running.actuator(), running.handle().0);
+    actuator.start(&output(375)).expect("to stand needs no program");
+    assert!(actuator.apply(&motion()).is_err(), "who drives hears that nothing moves");
+    actuator.start(&output(375)).expect("it stands");
+
+    let mut program = running.connect();
+    assert!(program.line().is_some());
+    assert!(actuator.apply(&motion()).is_err(), "the program came while the stick was held");
+    actuator.apply(&output(375)).expect("it stands");
+    actuator.apply(&motion()).expect("somebody moves it");
+    let other = running.connect();
+    until(|| shared.programs.load(Ordering::SeqCst) == 2);
+    drop(other);
+    until(|| shared.programs.load(Ordering::SeqCst) == 1);
+    actuator.apply(&motion()).expect("one is left");
+
+    drop(program);
+    until(|| !shared.has_programs());
+    let mut back = running.connect();
+    until(|| shared.has_programs());
+    assert!(actuator.apply(&motion()).is_err(), "although there is one again");
+    assert!(actuator.apply(&motion()).is_err(), "at the retry as well");
+    actuator.start(&output(375)).expect("it stands");
+    while back.line().expect("it is told").get("output").is_none() {}
+    actuator.apply(&motion()).expect("now it may");
 }
 
 #[test]

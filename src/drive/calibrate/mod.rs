@@ -24,10 +24,11 @@ use self::terminal::{Terminal, Wake};
 use self::wizard::{Effect, Wizard};
 use super::DriveError;
 use super::actuator::Actuator;
+use super::actuator::kind::Refused;
 use super::calibration_file::{self, EditError, Staged};
+use super::estop_file;
 use super::event::DriveEvent;
-use super::pca9685::{self, Pca9685SettingError};
-use super::settings::{ActuatorConfig, AxisConfig, Calibration, DriveConfig, Pca9685Config, RawCalibration};
+use super::settings::{AxisConfig, Calibration, DriveConfig, RawCalibration};
 
 /// More keys than this at once were typed while the terminal, the link to it or this process hung: they are dropped and
 /// the car goes to neutral. A held key repeats some thirty times a second.
@@ -59,16 +60,19 @@ impl fmt::Display for Calibrated {
 pub enum CalibrateError {
     /// There is nothing to calibrate.
     #[error(
-        "drive.actuator: only a PCA9685 has pulses to calibrate: set drive.actuator = \"pca9685\" (and, on a car that was \
+        "drive.actuator: this one has no pulses to calibrate: set drive.actuator = \"pca9685\" (and, on a car that was \
          never calibrated, the values of the example file as a start)"
     )]
     NoBoard,
     /// A correction would shift what is found.
     #[error("{0}.invert and {0}.trim would be applied on top of what is found: take them out of the file first")]
     Corrected(&'static str),
+    /// The car is not to move.
+    #[error("an emergency stop is latched: clear it as a driver, or remove {}", .0.display())]
+    EStop(PathBuf),
     /// A setting that no board could follow.
-    #[error(transparent)]
-    Setting(#[from] Pca9685SettingError),
+    #[error("{0}")]
+    Setting(#[from] Refused),
     /// It needs keys.
     #[error("calibrate needs a terminal on standard input and output")]
     NoTerminal,
@@ -96,12 +100,16 @@ pub enum CalibrateError {
 /// # Errors
 /// What kept it from being done. [`CalibrateError::Drive`] may mean that the car is not at neutral.
 pub fn calibrate(config: &DriveConfig, file: &Path, ended: impl AsFd) -> Result<Calibrated, CalibrateError> {
-    let board = board(config)?;
+    let frequency_hz = pulse_frequency(config)?;
+    let estop = estop_file::path_beside(&config.max_speed.state_file);
+    if estop_file::load(&estop).unwrap_or(true) {
+        return Err(CalibrateError::EStop(estop));
+    }
     let before = *config.vehicle.calibration.raw();
     edited(file, &before).map_err(|reason| unchanged(file, reason, None))?;
-    let actuator = pca9685::actuator(board)?;
+    let actuator = config.actuator.make(None)?;
 
-    let mut dialogue = Dialogue::new(config, Wizard::new(before, board.frequency_hz), file)?;
+    let mut dialogue = Dialogue::new(config, Wizard::new(before, frequency_hz), file)?;
     let choice = dialogue.run(actuator, ended);
     // First the car, then the terminal, then everything that may fail.
     let stopped = dialogue.bench.take().map_or(Ok(()), Bench::end);
@@ -113,15 +121,15 @@ pub fn calibrate(config: &DriveConfig, file: &Path, ended: impl AsFd) -> Result<
     }
 }
 
-/// What can be calibrated at all.
-fn board(config: &DriveConfig) -> Result<&Pca9685Config, CalibrateError> {
-    let ActuatorConfig::Pca9685(board) = &config.actuator else { return Err(CalibrateError::NoBoard) };
+/// That of the pulses, where there are any to be calibrated.
+fn pulse_frequency(config: &DriveConfig) -> Result<u16, CalibrateError> {
+    let frequency_hz = config.actuator.pulse_frequency().ok_or(CalibrateError::NoBoard)?;
     for (axis, name) in [(config.vehicle.throttle, "drive.throttle"), (config.vehicle.steering, "drive.steering")] {
         if axis != AxisConfig::default() {
             return Err(CalibrateError::Corrected(name));
         }
     }
-    Ok(board)
+    Ok(frequency_hz)
 }
 
 /// The dialogue's shell.

@@ -176,6 +176,10 @@ impl Latches {
         true
     }
 
+    pub(super) fn estop(&self) -> bool {
+        self.estop.is_some()
+    }
+
     pub(super) fn actuator_ready(&mut self) {
         self.actuator = None;
     }

@@ -1,5 +1,5 @@
 use super::super::actuator::Pulses;
-use super::super::command::{Motion, Steps, Throttle};
+use super::super::command::{Motion, Session, Steering, Steps, Throttle};
 use super::super::event::Counters;
 use super::super::gate::State;
 use super::super::settings::Pulse;
@@ -36,12 +36,30 @@ fn forward(steps: u32) -> Message {
 
 fn taken(inbox: &Inbox) -> Batch {
     let mut batch = Batch::new();
-    inbox.take(&mut batch);
+    assert!(inbox.try_take(&mut batch));
     batch
 }
 
 fn stops(batch: &Batch) -> Vec<StopCause> {
     batch.stops.iter().collect()
+}
+
+#[test]
+fn many_messages_of_one_axis_do_not_cost_the_other_its_stop() {
+    let (inbox, at) = (inbox(), now());
+    let stop = message(Command::Motion(Motion::Throttle(Throttle::Stop)));
+    let left = message(Command::Motion(Motion::Steering(Steering::Left(Steps::new(1.0).unwrap()))));
+    let others = Message { session: Session::new("eve"), ..forward(20) };
+    inbox.message(forward(20), at);
+    inbox.message(stop, at);
+    for _ in 0..1000 {
+        inbox.message(left, at);
+        inbox.message(others, at);
+    }
+    let batch = taken(&inbox);
+    let of_the_driver = batch.messages.iter().map(|(message, _)| *message).find(|message| message.session.is_none());
+    assert_eq!(of_the_driver, Some(stop));
+    assert_eq!(batch.messages.len() + batch.superseded as usize, 2002);
 }
 
 #[test]
@@ -60,9 +78,16 @@ fn of_many_messages_the_newest_are_kept_and_the_rest_counted() {
 #[test]
 fn an_emergency_stop_is_not_lost_in_a_flood() {
     let (inbox, at) = (inbox(), now());
-    inbox.message(message(Command::EStop(EStop::Latch)), at);
+    let latch = message(Command::EStop(EStop::Latch));
+    inbox.message(latch, at);
     for steps in 1..=1000 {
         inbox.message(forward(steps), at);
+    }
+    assert_eq!(taken(&inbox).messages.front(), Some(&(latch, at)), "the others make each other void");
+
+    inbox.message(latch, at);
+    for driver in 1..=1000 {
+        inbox.message(Message { session: Session::new(&driver.to_string()), ..forward(1) }, at);
     }
     assert_eq!(stops(&taken(&inbox)), [StopCause::EStop]);
 }
@@ -113,10 +138,10 @@ fn a_stop_is_confirmed_by_a_neutral_that_was_written_after_it() {
     let first = inbox.stop(StopCause::Reload);
     let batch = taken(&inbox);
     let second = inbox.stop(StopCause::Panic);
-    inbox.confirm(batch.ticket);
+    assert!(inbox.try_publish(inbox.snapshot(), batch.ticket));
     assert!(inbox.wait_for_neutral(first, Duration::ZERO));
     assert!(!inbox.wait_for_neutral(second, Duration::ZERO));
-    inbox.confirm(taken(&inbox).ticket);
+    assert!(inbox.try_publish(inbox.snapshot(), taken(&inbox).ticket));
     assert!(inbox.wait_for_neutral(second, Duration::ZERO));
 }
 

@@ -131,7 +131,7 @@ fn the_keeper_reports_a_failure_and_goes_on() {
     let keeper = Keeper::spawn(path.clone(), move |error| report.send(error).unwrap()).unwrap();
     keeper.handle().keep(pulse(420));
     let error = reports.recv_timeout(Duration::from_secs(10)).unwrap();
-    assert!(matches!(error, MaxSpeedFileError::Write { .. }));
+    assert!(error.starts_with("cannot keep maxSpeed in "), "{error}");
     fs::remove_file(&place).unwrap();
     keeper.handle().keep(pulse(421));
     keeper.shutdown(Duration::from_secs(10));

@@ -9,13 +9,18 @@ use gpiocdev::line::Value;
 use i2cdev::core::I2CDevice;
 use i2cdev::linux::LinuxI2CDevice;
 
-use crate::drive::settings::{GpioLine, Pca9685Config};
+use super::claim::Outputs;
+use super::settings::{GpioLine, Pca9685Config};
 
 /// How long the oscillator may take to run after SLEEP was cleared (data sheet §7.3.1.1).
 const OSCILLATOR_START: Duration = Duration::from_micros(500);
 
 /// What the driver asks of the hardware. No decision is made below this line.
 pub(super) trait Board: Send {
+    /// Takes the outputs, so that no other process moves them while this board is not dropped.
+    fn take_outputs(&mut self) -> io::Result<()>;
+    /// Whether some process has taken them.
+    fn outputs_are_taken(&self) -> bool;
     /// Opens the bus, anew when it is open: a device that vanished and came back is another device.
     fn open(&mut self) -> io::Result<()>;
     /// Closes the bus, so that a device that vanished can go away.
@@ -37,6 +42,7 @@ pub(super) struct LinuxBoard {
     bus: PathBuf,
     address: u8,
     device: Option<LinuxI2CDevice>,
+    outputs: Outputs,
     output_enable: Option<OutputEnable>,
 }
 
@@ -48,7 +54,13 @@ struct OutputEnable {
 impl LinuxBoard {
     pub(super) fn new(config: &Pca9685Config) -> Self {
         let output_enable = config.output_enable.clone().map(|line| OutputEnable { line, request: None });
-        Self { bus: config.bus.clone(), address: config.address, device: None, output_enable }
+        Self {
+            bus: config.bus.clone(),
+            address: config.address,
+            device: None,
+            outputs: Outputs::of(config),
+            output_enable,
+        }
     }
 
     fn device(&mut self) -> io::Result<&mut LinuxI2CDevice> {
@@ -57,6 +69,14 @@ impl LinuxBoard {
 }
 
 impl Board for LinuxBoard {
+    fn take_outputs(&mut self) -> io::Result<()> {
+        self.outputs.take()
+    }
+
+    fn outputs_are_taken(&self) -> bool {
+        self.outputs.are_taken()
+    }
+
     fn open(&mut self) -> io::Result<()> {
         self.device = None;
         let device = LinuxI2CDevice::new(&self.bus, u16::from(self.address));

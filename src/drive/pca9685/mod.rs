@@ -20,19 +20,21 @@
 //! last level; there the pull-up helps at boot only, and `rtcpub park` does the rest.)
 
 mod board;
+mod claim;
 mod park;
 mod registers;
+mod settings;
 #[cfg(test)]
 mod tests;
 
 use std::time::{Duration, Instant};
 
-use self::board::{Board, LinuxBoard};
+use self::board::Board;
 use self::registers::{Channel, Found, Layout, Plan, Prescale, Transaction, Update};
 use super::actuator::{Actuator, ActuatorError, ActuatorFailure, Output, Pulses};
-use super::settings::Pca9685Config;
 
-pub use self::park::{ParkPca9685Error, Parked, park};
+pub(super) use self::settings::KIND;
+pub use self::settings::{GpioLine, Pca9685Config};
 
 /// Unchanged pulses are written again this often, and the board is asked whether it still runs.
 const REFRESH: Duration = Duration::from_secs(1);
@@ -47,14 +49,6 @@ pub struct Pca9685SettingError {
     pub value: u16,
     /// What it must satisfy.
     pub remedy: &'static str,
-}
-
-/// The actuator for the board in `config`. Touches nothing yet: [`Actuator::start`] opens the bus.
-///
-/// # Errors
-/// The first setting that no board could follow.
-pub fn actuator(config: &Pca9685Config) -> Result<Box<dyn Actuator>, Pca9685SettingError> {
-    Ok(Box::new(Driver::new(LinuxBoard::new(config), config)?))
 }
 
 /// The driver: what is written to the board, and when its outputs are let out.
@@ -185,6 +179,11 @@ impl<B: Board> Actuator for Driver<B> {
     }
 
     fn start(&mut self, neutral: &Output) -> Result<Duration, ActuatorError> {
+        // First of all: nothing of another's board is touched, its OE line included.
+        if let Err(error) = self.board.take_outputs() {
+            let failure = ActuatorFailure::new("take the outputs for itself", error);
+            return Err(ActuatorError::new(&self.device, vec![failure]));
+        }
         let mut failures = Vec::new();
         if self.armed_at.is_none() {
             // The board may hold the pulse of a dead predecessor: OE is the quickest end of it.

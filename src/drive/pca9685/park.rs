@@ -5,9 +5,8 @@ use std::thread;
 use std::time::Duration;
 
 use super::board::{Board, LinuxBoard};
-use super::{Driver, Pca9685SettingError};
+use super::{Driver, Pca9685Config, Pca9685SettingError};
 use crate::drive::actuator::{ActuatorError, ActuatorFailure, Pulses};
-use crate::drive::settings::Pca9685Config;
 
 /// A bus that was cut in the middle of a transfer (the daemon was killed in it) may need a moment to come to itself.
 const ATTEMPTS: usize = 5;
@@ -16,10 +15,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// What was done to the board.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
+pub(super) struct Parked {
     device: String,
     neutral: Pulses,
     was_running: bool,
+    /// Some process moves them still.
+    taken: bool,
 }
 
 impl fmt::Display for Parked {
@@ -32,13 +33,17 @@ impl fmt::Display for Parked {
             self.device,
             throttle.ticks(),
             steering.ticks()
-        )
+        )?;
+        match self.taken {
+            true => f.write_str("; a daemon (or calibrate) still runs and moves it at its driver's next command"),
+            false => Ok(()),
+        }
     }
 }
 
 /// Why the board could not be parked.
 #[derive(Debug, thiserror::Error)]
-pub enum ParkPca9685Error {
+pub(super) enum ParkPca9685Error {
     /// A setting that no board could follow.
     #[error(transparent)]
     Setting(#[from] Pca9685SettingError),
@@ -53,12 +58,15 @@ pub enum ParkPca9685Error {
 ///
 /// # Errors
 /// A setting that cannot be, or what failed on the board.
-pub fn park(config: &Pca9685Config, neutral: Pulses) -> Result<Parked, ParkPca9685Error> {
+pub(super) fn park(config: &Pca9685Config, neutral: Pulses) -> Result<Parked, ParkPca9685Error> {
     let mut driver = Driver::new(LinuxBoard::new(config), config)?;
     let mut attempt = 1;
     loop {
         match driver.park(neutral) {
-            Ok(was_running) => return Ok(Parked { device: driver.device, neutral, was_running }),
+            Ok(was_running) => {
+                let taken = driver.board.outputs_are_taken();
+                return Ok(Parked { device: driver.device, neutral, was_running, taken });
+            }
             Err(failures) if attempt == ATTEMPTS => return Err(driver.fault(failures).into()),
             Err(_) => thread::sleep(PAUSE),
         }

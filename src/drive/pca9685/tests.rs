@@ -8,10 +8,10 @@ use proptest::prelude::*;
 
 use super::board::Board;
 use super::registers::{Channel, Layout, Prescale, Update};
-use super::{Driver, REFRESH};
+use super::{Driver, Pca9685Config, REFRESH};
 use crate::drive::actuator::{Actuator, Output, Pulses};
 use crate::drive::gate::SafeDrive;
-use crate::drive::settings::{Pca9685Config, Pulse};
+use crate::drive::settings::Pulse;
 
 const SLEEP: u8 = 0x10;
 const AUTO_INCREMENT: u8 = 0x20;
@@ -42,6 +42,8 @@ struct Chip {
     transactions: usize,
     written: Vec<Vec<u8>>,
     output_enable: Option<bool>,
+    /// By another process.
+    taken: bool,
     /// Every different state of throttle (channel 0) and steering (channel 1) there has been.
     history: Vec<[Signal; 2]>,
 }
@@ -57,6 +59,7 @@ impl Chip {
             transactions: 0,
             written: Vec::new(),
             output_enable: None,
+            taken: false,
             history: Vec::new(),
         };
         chip.observe();
@@ -144,6 +147,14 @@ impl Chip {
 }
 
 impl Board for Chip {
+    fn take_outputs(&mut self) -> io::Result<()> {
+        if self.taken { Err(io::ErrorKind::AddrInUse.into()) } else { Ok(()) }
+    }
+
+    fn outputs_are_taken(&self) -> bool {
+        self.taken
+    }
+
     fn open(&mut self) -> io::Result<()> {
         self.open = true;
         Ok(())
@@ -190,7 +201,7 @@ fn epoch() -> Instant {
     Instant::now()
 }
 
-fn config() -> Pca9685Config {
+pub(super) fn config() -> Pca9685Config {
     Pca9685Config {
         bus: "/dev/i2c-1".into(),
         address: 0x40,
@@ -308,6 +319,19 @@ fn a_board_on_an_external_clock_is_silenced_and_refused() {
     let error = driver.start(&output(375, 399, epoch())).unwrap_err();
     assert!(error.to_string().contains("cut its power"), "{error}");
     assert_eq!(driver.board.signals(), [Signal::Silent; 2]);
+}
+
+#[test]
+fn a_board_that_another_process_moves_is_left_alone_until_that_has_ended() {
+    let now = epoch();
+    let mut driver = driver(Chip { taken: true, output_enable: Some(true), ..Chip::running_with(420, PRESCALE_60_HZ) });
+    let before = driver.board.signals();
+    let error = driver.start(&output(375, 399, now)).unwrap_err();
+    assert!(error.to_string().contains("could not take the outputs for itself"), "{error}");
+    assert_eq!((driver.board.transactions, driver.board.signals()), (0, before), "nor its OE");
+    driver.board.taken = false;
+    driver.start(&output(375, 399, now)).unwrap();
+    assert_eq!(driver.board.signals(), NEUTRAL);
 }
 
 #[test]

@@ -32,6 +32,16 @@ fn a_clear_that_arrived_before_the_emergency_stop_lifts_nothing() {
 }
 
 #[test]
+fn a_clear_that_may_have_waited_through_a_stall_lifts_nothing() {
+    let mut story = Story::begin(config());
+    story.pass(50).says(Command::EStop(EStop::Latch)).unwrap();
+    story.pass(2000).input(Input::Stalled);
+    assert_eq!(story.pass(50).says(Command::EStop(EStop::Clear)), Err(Refusal::BeforeStop));
+    assert_eq!(story.latched(), Some((StopCause::EStop, Clear::Driver)));
+    assert_eq!(story.pass(500).says(Command::EStop(EStop::Clear)), Ok(()));
+}
+
+#[test]
 fn anyone_may_press_the_emergency_stop_even_out_of_order() {
     let mut story = Story::begin(config());
     story.hear(Message { seq: Some(9), ..of("ann", forward(20.0)) }).unwrap();

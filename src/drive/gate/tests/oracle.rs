@@ -190,7 +190,8 @@ impl Oracle {
             if !new && self.wheel.is_some() {
                 self.seq = seq.or(self.seq);
             }
-            if command == Command::EStop(EStop::Clear) && self.estop.is_none_or(|pressed| pressed < arrived) {
+            let clears = arrived >= self.barrier && self.estop.is_none_or(|pressed| pressed < arrived);
+            if command == Command::EStop(EStop::Clear) && clears {
                 self.estop = None;
                 self.shut_until = self.shut_until.max(arrived);
             }
