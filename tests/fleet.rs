@@ -3,24 +3,23 @@
 
 mod common;
 
+use std::net::Ipv4Addr;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex};
 
+use common::daemon::PROGRAM;
 use common::running::{CHANNEL, Daemon, SMALL, server};
-use common::signal::Signal as Signalling;
 use common::viewer::Viewer;
+use common::wiretap::Wiretap;
 use common::{TestHub, within};
-use futures_util::{SinkExt, StreamExt};
 use rtcpub::secret::Secret;
 use rtcpub::signal::tls::hex;
 use rustix::process::Signal;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
-use tokio_tungstenite::tungstenite::Message;
 
 async fn rtcpub(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
+    let mut command = Command::new(PROGRAM);
     command.args(arguments).env("RUNTIME_DIRECTORY", daemon.runtime_folder()).stdin(Stdio::null());
     let output = within("the command", command.output()).await.expect("the binary starts");
     let text = |bytes| String::from_utf8(bytes).expect("text");
@@ -62,11 +61,45 @@ async fn a_running_daemon_tells_how_it_is_and_one_that_has_ended_does_not() {
     let folder = daemon.runtime_folder().to_owned();
     let (code, lines) = daemon.stop().await;
     assert_eq!(code, Some(0), "{lines:#?}");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
+    let mut command = Command::new(PROGRAM);
     let output = command.args(["status", CHANNEL]).env("RUNTIME_DIRECTORY", folder).output().await;
     let output = output.expect("the binary starts");
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("no daemon answers at"), "{output:?}");
+    hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watching_shows_a_screen_again_and_again_also_of_a_daemon_that_has_gone() {
+    let hub = TestHub::start().await;
+    let daemon = Daemon::start(&format!("{}{SMALL}", server(&hub)), &[]);
+    daemon.logs("publishing", 0).await;
+    let mut watching = Command::new(PROGRAM)
+        .args(["status", CHANNEL, "--watch"])
+        .env("RUNTIME_DIRECTORY", daemon.runtime_folder())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut screens = watching.stdout.take().expect("it is piped");
+    let mut shown = String::new();
+    let mut until = async |what: &str, fits: &dyn Fn(&[&str]) -> bool| {
+        let reading = async {
+            let mut part = [0; 4096];
+            // The last one may be there in part only.
+            while !fits(&shown.split("\u{1b}[2J\u{1b}[H").collect::<Vec<_>>()) {
+                let length = screens.read(&mut part).await.expect("it is open");
+                assert!(length > 0, "it ends: {shown}");
+                shown.push_str(std::str::from_utf8(&part[..length]).expect("text"));
+            }
+        };
+        within(what, reading).await;
+    };
+    let alive = |screen: &&&str| screen.contains(CHANNEL) && screen.contains("publishing; 1 sessions");
+    until("two screens", &|screens| screens.iter().filter(alive).count() >= 2).await;
+    assert_eq!(daemon.stop().await.0, Some(0));
+    until("that it is gone", &|screens| screens.iter().any(|screen| screen.contains("no daemon answers at"))).await;
+    watching.kill().await.expect("it runs until it is told to end");
     hub.stop().await;
 }
 
@@ -120,56 +153,16 @@ async fn sighup_applies_what_it_can_names_the_rest_and_refuses_a_broken_file() {
     hub.stop().await;
 }
 
-/// Between daemon and hub: relays signalling and remembers each side's SDP password.
-async fn listen_in(hub: &TestHub, token: &str) -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it listens");
-    let passwords = Arc::new(Mutex::new(Vec::new()));
-    let (heard, secure, pin, token) = (Arc::clone(&passwords), hub.secure, hub.pin, token.to_owned());
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.expect("the daemon comes");
-        let mut near = tokio_tungstenite::accept_async(stream).await.expect("a WebSocket");
-        let path = format!("/live/ws/pub?channel={CHANNEL}&vcodec=h264");
-        let bearer = format!("Bearer {token}");
-        let far = Signalling::open(secure, Some(pin), &path, &[("authorization", &bearer)]).await;
-        let mut far = far.expect("the hub lets it in");
-        let remember = |text: &str| {
-            let found =
-                text.split("ice-pwd:").skip(1).map(|rest| rest.split(['\\', '\r', '"']).next().unwrap_or_default());
-            heard.lock().expect("no panic").extend(found.map(str::to_owned));
-        };
-        loop {
-            tokio::select! {
-                message = near.next() => match message {
-                    Some(Ok(Message::Text(text))) => {
-                        remember(&text);
-                        far.send_raw(Message::Text(text)).await;
-                    }
-                    Some(Ok(_)) => {}
-                    _ => return,
-                },
-                text = far.receive_text() => {
-                    let Some(text) = text else { return };
-                    remember(&text);
-                    if near.send(Message::text(text)).await.is_err() {
-                        return;
-                    }
-                }
-            }
-        }
-    });
-    (address, passwords)
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_line_of_a_whole_run_at_trace_holds_a_secret() {
     const TOKEN: &str = "t0ken-of-the-hub";
     const CREDENTIAL: &str = "cr3dential of \"turn\"";
     let hub = TestHub::start_with(|config| config.publisher_token = Some(Secret::new(TOKEN))).await;
-    let (address, passwords) = listen_in(&hub, TOKEN).await;
+    let tap = Wiretap::new(Ipv4Addr::LOCALHOST.into(), hub.secure, hub.pin, TOKEN).await;
     let file = format!(
-        "[server]\nurl = \"ws://{address}\"\ntoken = \"{TOKEN}\"\n[log]\nlevel = \"{}\"\n{SMALL}\
+        "[server]\nurl = \"ws://{}\"\ntoken = \"{TOKEN}\"\n[log]\nlevel = \"{}\"\n{SMALL}\
          [[ice.servers]]\nurl = \"turn:127.0.0.1:9?transport=udp\"\nusername = \"car\"\ncredential = {CREDENTIAL:?}\n",
+        tap.address,
         // Everything, from everyone.
         [
             "trace",
@@ -208,8 +201,8 @@ async fn no_line_of_a_whole_run_at_trace_holds_a_secret() {
     let (_, lines) = daemon.stop().await;
     hub.stop().await;
 
-    let mut secrets = passwords.lock().expect("no panic").clone();
-    assert!(secrets.len() >= 2 && secrets.iter().all(|password| password.len() >= 16), "both sides': {secrets:?}");
+    let mut secrets = tap.secrets();
+    assert!(secrets.len() >= 4 && secrets.iter().all(|secret| secret.len() >= 16), "both sides': {secrets:?}");
     secrets.extend([TOKEN, CREDENTIAL, "cr3dential", "an0ther-token", "misplac3d"].map(str::to_owned));
     assert!(lines.iter().any(|line| line.contains("TRACE")) && lines.len() > 200, "{} lines", lines.len());
     for secret in &secrets {

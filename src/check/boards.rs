@@ -23,7 +23,7 @@ pub(super) fn warnings(video: &VideoConfig) -> Vec<String> {
 #[derive(Debug, Default)]
 struct Board {
     model: String,
-    /// Whether there is the encoder of a Raspberry Pi up to 4: told by its device, since no list of models is ever whole.
+    /// Whether there is the encoder of a Raspberry Pi up to 4.
     pi_encoder: bool,
     gstreamer: Option<(u32, u32, u32)>,
     /// Device and governor of a Jetson's video hardware.
@@ -46,7 +46,9 @@ impl Board {
         if matches!(&video.camera.source, Source::Usb(usb) if usb.format == PixelFormat::H264) {
             warnings.push("camera.format = \"h264\": the camera codes by itself; its bit rate does not follow the link, and a new viewer waits for its next key frame".to_owned());
         }
-        if self.model.contains("Raspberry Pi 5") || self.model.contains("Orin Nano") {
+        // Those from the 5 on have none: told by what is there, since no list of models is ever whole.
+        let without = self.model.contains("Raspberry Pi") && !self.pi_encoder || self.model.contains("Orin Nano");
+        if without && video.encoder.choice == EncoderChoice::Auto {
             warnings.push(format!(
                 "{} has no H.264 encoder: x264enc on the processor is used",
                 self.model.trim_end_matches('\0')
@@ -96,18 +98,24 @@ mod tests {
 
     #[test]
     fn each_board_is_warned_of_what_concerns_it_and_nothing_else() {
-        let pi4 = Board { pi_encoder: true, gstreamer: Some((1, 22, 0)), ..Board::default() };
+        let model = "Raspberry Pi 4 Model B Rev 1.4\0".to_owned();
+        let pi4 = Board { model, pi_encoder: true, gstreamer: Some((1, 22, 0)), ..Board::default() };
         let newer = Board { gstreamer: Some((1, 26, 0)), pi_encoder: true, ..Board::default() };
         let pi5 = Board { model: "Raspberry Pi 5 Model B\0".into(), ..Board::default() };
+        let module = Board { model: "Raspberry Pi Compute Module 5 Rev 1.0\0".into(), ..Board::default() };
+        let nano = Board { model: "NVIDIA Jetson Orin Nano Developer Kit\0".into(), ..Board::default() };
         let governors = vec![("15340000.vic".to_owned(), "nvhost_podgov".to_owned())];
         let jetson = Board { governors, ..Board::default() };
         let coded = Source::Usb(UsbConfig { format: PixelFormat::H264, ..UsbConfig::default() });
         let software = EncoderChoice::Named("x264enc".into());
         let table = [
             (&pi4, Source::Test, EncoderChoice::Auto, Some("key frame requests")),
-            (&pi4, Source::Test, software, None),
+            (&pi4, Source::Test, software.clone(), None),
+            (&pi5, Source::Test, software, None),
             (&newer, Source::Test, EncoderChoice::Auto, None),
             (&pi5, Source::Test, EncoderChoice::Auto, Some("Raspberry Pi 5 Model B has no H.264 encoder")),
+            (&module, Source::Test, EncoderChoice::Auto, Some("Compute Module 5 Rev 1.0 has no H.264 encoder")),
+            (&nano, Source::Test, EncoderChoice::Auto, Some("Orin Nano Developer Kit has no H.264 encoder")),
             (&jetson, Source::Test, EncoderChoice::Auto, Some("nvhost_podgov")),
             (&newer, coded, EncoderChoice::Auto, Some("does not follow the link")),
         ];

@@ -1,8 +1,8 @@
 //! What must not stand in a log: secrets at any level, and at `info` and above the addresses of people.
 //!
 //! Secrets are known in two ways: by value, for those of the configuration; by the form around them, for those that the
-//! protocols make up (an SDP's `ice-pwd`, a `password: "…"` in a library's debug output). Whole frames written as numbers,
-//! as some libraries do at `trace`, hide what is in them from both, so they are left out.
+//! protocols make up (an SDP's `ice-pwd` and `ice-ufrag`, a `password: "…"` in a library's debug output). Frames written
+//! as numbers, as some libraries do at `trace`, hide what is in them from both, so they are left out.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
@@ -21,10 +21,13 @@ const SHORTEST_SECRET: usize = 4;
 const MANY_BYTES: usize = 16;
 
 /// Names whose values are secrets, however the rest of the line is written.
-const NAMES: [&str; 5] = ["password", "passwd", "pwd", "credential", "secret"];
+const NAMES: [&str; 6] = ["password", "passwd", "pwd", "ufrag", "credential", "secret"];
 
 /// Those after whose colon no sentence begins.
-const PASSWORDS: [&str; 3] = ["password", "passwd", "pwd"];
+const PASSWORDS: [&str; 4] = ["password", "passwd", "pwd", "ufrag"];
+
+/// What an SDP lets a peer in by (RFC 8839 §5.4).
+const SDP_SECRETS: [&str; 2] = ["ice-pwd:", "ice-ufrag:"];
 
 /// Makes lines fit to be shown.
 #[derive(Clone, Debug, Default)]
@@ -112,8 +115,10 @@ fn leading_address(token: &str) -> Option<(IpAddr, usize)> {
 fn secrets_by_form(text: &str) -> Vec<Span> {
     let lower = text.to_ascii_lowercase();
     let mut spans = Vec::new();
-    for (at, _) in lower.match_indices("ice-pwd:") {
-        spans.push(run(text, at + "ice-pwd:".len(), |c| !c.is_ascii_alphanumeric() && c != '+' && c != '/'));
+    for name in SDP_SECRETS {
+        for (at, _) in lower.match_indices(name) {
+            spans.push(run(text, at + name.len(), |c| !c.is_ascii_alphanumeric() && c != '+' && c != '/'));
+        }
     }
     for (at, _) in lower.match_indices("bearer ") {
         spans.push(run(text, at + "bearer ".len(), |c| c.is_whitespace() || matches!(c, '"' | '\\' | '\'' | ',')));
@@ -234,13 +239,14 @@ mod tests {
     fn secrets_that_the_protocols_make_up_are_known_by_their_form() {
         let rows = [
             ("a=ice-pwd:aB+/9xyz\\r\\na=x", "a=ice-pwd:[redacted]\\r\\na=x"),
+            ("a=ice-ufrag:aB+/\r\na=x", "a=ice-ufrag:[redacted]\r\na=x"),
             ("Authorization: Bearer abc.def-g\r\n", "Authorization: Bearer [redacted]\r\n"),
             ("\"authorization\": \"Bearer abc\"", "\"authorization\": \"Bearer [redacted]\""),
             ("Ice { local_pwd: \"xyz\", n: 1 }", "Ice { local_pwd: \"[redacted]\", n: 1 }"),
             ("credential: Some(\"xyz\")", "credential: Some(\"[redacted]\")"),
             ("{\\\"password\\\":\\\"xyz\\\"}", "{\\\"password\\\":\\\"[redacted]\\\"}"),
-            ("remoteUfrag: abc, remotePwd: xyz", "remoteUfrag: abc, remotePwd: [redacted]"),
-            ("pwd=xyz ufrag=abc", "pwd=[redacted] ufrag=abc"),
+            ("remoteUfrag: abc, remotePwd: xyz", "remoteUfrag: [redacted], remotePwd: [redacted]"),
+            ("pwd=xyz ufrag=abc", "pwd=[redacted] ufrag=[redacted]"),
             ("\u{1b}[3mpwd\u{1b}[0m\u{1b}[2m=\u{1b}[0mxyz", "\u{1b}[3mpwd\u{1b}[0m\u{1b}[2m=\u{1b}[0m[redacted]"),
             ("payload: 0x00112233445566778899aabbccddeeff.", "payload: 0x[redacted]."),
             ("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] n", "[[redacted]] n"),

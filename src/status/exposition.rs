@@ -67,8 +67,9 @@ fn link(page: &mut Page<'_>, status: &LinkStatus) {
     page.maybe("rtcpub_link_jitter_seconds", "Interarrival jitter.", status.jitter.map(seconds));
     page.maybe("rtcpub_link_queue_seconds", "Wait in the path's queue.", status.queueing_delay.map(seconds));
     page.maybe("rtcpub_link_loss_ratio", "Share of the packets lost.", status.loss);
-    page.gauge("rtcpub_link_sent_bits_per_second", "RTP sent, repairs included.", status.sent_bps);
-    page.maybe("rtcpub_link_estimate_bits_per_second", "What it is thought to carry.", status.estimate_bps);
+    page.gauge("rtcpub_link_sent_bytes_per_second", "RTP sent, repairs included.", status.sent_bps / 8.0);
+    let estimate = status.estimate_bps.map(|bps| bps / 8.0);
+    page.maybe("rtcpub_link_estimate_bytes_per_second", "What it is thought to carry.", estimate);
     page.gauge(
         "rtcpub_link_packets_missed",
         "Packets asked for again in this session.",
@@ -96,8 +97,8 @@ fn video(page: &mut Page<'_>, snapshot: &Snapshot) {
     page.metric("rtcpub_video_info", Type::Gauge, "The encoder in use; always 1.", |metric| {
         metric.labelled(&[("encoder", stats.encoder)], 1.0);
     });
-    let bits = f64::from(stats.bitrate.kbps()) * 1000.0;
-    page.gauge("rtcpub_video_target_bits_per_second", "Bit rate asked of the encoder.", bits);
+    let bytes = f64::from(stats.bitrate.bps()) / 8.0;
+    page.gauge("rtcpub_video_target_bytes_per_second", "Bit rate asked of the encoder.", bytes);
     page.counter("rtcpub_video_frames_encoded_total", "Frames that entered the encoder.", stats.frames_in);
     page.counter("rtcpub_video_access_units_total", "Encoded frames it gave out.", stats.units_out);
     page.counter("rtcpub_video_key_frames_total", "Of these, key frames.", stats.key_frames);

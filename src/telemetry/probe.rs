@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use super::host::{self, CpuTimes, HostReading, MAX_ZONES};
 use super::snapshot::ProcessReading;
 
-/// Where a Raspberry Pi's firmware says whether it throttles.
-const PI_THROTTLED: &str = "/sys/devices/platform/soc/soc:firmware/get_throttled";
+/// Below `/sys`: the devices of the driver by which a Raspberry Pi's firmware says whether it throttles. Where they are
+/// themselves differs from board to board (`soc:firmware`, on a Pi 5 `soc@107c000000:firmware`).
+const PI_FIRMWARE: &str = "bus/platform/drivers/raspberrypi-firmware";
 /// Whose free space is told.
 const DISK: &str = "/";
 /// A reading is used again for this long, so that whoever asks often costs little.
@@ -31,12 +32,14 @@ struct Places {
     cooling: Vec<PathBuf>,
     /// `oc*_event_cnt` of a Jetson's over-current monitor.
     over_current: Vec<PathBuf>,
+    /// `get_throttled` of a Raspberry Pi.
+    throttled: Option<PathBuf>,
 }
 
 impl HostProbe {
     /// Looks once for the sensors there are.
     pub fn new() -> Self {
-        Self { cpu: None, places: Places::find(Path::new("/sys/class")), last: None }
+        Self { cpu: None, places: Places::find(Path::new("/sys")), last: None }
     }
 
     /// The board now. Blocks for some tens of microseconds: these files are made by the kernel on the spot.
@@ -59,7 +62,7 @@ impl HostProbe {
             thermal_throttling: self.places.throttling(),
             over_current_events: self.places.over_current_events(),
             wifi_dbm: text("/proc/net/wireless").as_deref().and_then(host::wifi_dbm),
-            throttled: text(PI_THROTTLED).as_deref().and_then(host::throttled),
+            throttled: self.places.throttled(),
         };
         self.last = Some((now, reading.clone()));
         reading
@@ -73,9 +76,9 @@ impl Default for HostProbe {
 }
 
 impl Places {
-    fn find(class: &Path) -> Self {
+    fn find(sys: &Path) -> Self {
         let mut places = Self::default();
-        for device in entries(&class.join("thermal")) {
+        for device in entries(&sys.join("class/thermal")) {
             let Some(kind) = text(device.join("type")) else { continue };
             let name = device.file_name().unwrap_or_default().to_string_lossy().into_owned();
             if name.starts_with("thermal_zone") {
@@ -85,12 +88,14 @@ impl Places {
             }
         }
         places.zones.truncate(MAX_ZONES);
-        for monitor in entries(&class.join("hwmon")) {
+        for monitor in entries(&sys.join("class/hwmon")) {
             if text(monitor.join("name")).is_some_and(|name| name.trim() == "soctherm_oc") {
                 let counters = (1..=3).map(|number| monitor.join(format!("oc{number}_event_cnt")));
                 places.over_current.extend(counters.filter(|counter| counter.exists()));
             }
         }
+        let firmware = entries(&sys.join(PI_FIRMWARE)).into_iter().map(|device| device.join("get_throttled"));
+        places.throttled = firmware.into_iter().find(|flags| flags.exists());
         places
     }
 
@@ -103,6 +108,10 @@ impl Places {
         let mut states = self.cooling.iter().filter_map(number).peekable();
         states.peek()?;
         Some(states.any(|state| state > 0))
+    }
+
+    fn throttled(&self) -> Option<u32> {
+        self.throttled.as_ref().and_then(text).as_deref().and_then(host::throttled)
     }
 
     fn over_current_events(&self) -> Option<u64> {
@@ -147,46 +156,61 @@ mod tests {
 
     use super::*;
 
-    /// A class folder as a Jetson has it.
+    fn file(sys: &tempfile::TempDir, path: &str, text: &str) {
+        let path = sys.path().join(path);
+        create_dir_all(path.parent().expect("a folder")).expect("ours");
+        write(path, text).expect("ours");
+    }
+
+    /// `/sys` as a Jetson has it.
     fn jetson() -> tempfile::TempDir {
-        let class = tempfile::tempdir().expect("a folder");
-        let file = |path: &str, text: &str| {
-            let path = class.path().join(path);
-            create_dir_all(path.parent().expect("a folder")).expect("ours");
-            write(path, text).expect("ours");
-        };
+        let sys = tempfile::tempdir().expect("a folder");
+        let class = |path: &str, text: &str| file(&sys, &format!("class/{path}"), text);
         for (zone, kind, temp) in
             [(0, "CPU-therm", "48500"), (1, "GPU-therm", "46000"), (2, "PMIC-Die", "100000"), (3, "CV-therm", "none")]
         {
-            file(&format!("thermal/thermal_zone{zone}/type"), kind);
-            file(&format!("thermal/thermal_zone{zone}/temp"), temp);
+            class(&format!("thermal/thermal_zone{zone}/type"), kind);
+            class(&format!("thermal/thermal_zone{zone}/temp"), temp);
         }
         for (device, kind, state) in [(0, "pwm-fan", "3"), (1, "gpu-balanced", "0"), (2, "cpu-balanced", "1")] {
-            file(&format!("thermal/cooling_device{device}/type"), kind);
-            file(&format!("thermal/cooling_device{device}/cur_state"), state);
+            class(&format!("thermal/cooling_device{device}/type"), kind);
+            class(&format!("thermal/cooling_device{device}/cur_state"), state);
         }
-        file("hwmon/hwmon0/name", "ina3221\n");
-        file("hwmon/hwmon1/name", "soctherm_oc\n");
-        file("hwmon/hwmon1/oc1_event_cnt", "2\n");
-        file("hwmon/hwmon1/oc3_event_cnt", "40\n");
-        class
+        class("hwmon/hwmon0/name", "ina3221\n");
+        class("hwmon/hwmon1/name", "soctherm_oc\n");
+        class("hwmon/hwmon1/oc1_event_cnt", "2\n");
+        class("hwmon/hwmon1/oc3_event_cnt", "40\n");
+        sys
     }
 
     #[test]
     fn a_jetson_tells_its_zones_by_name_its_throttling_and_its_over_current_events() {
-        let class = jetson();
-        let places = Places::find(class.path());
+        let sys = jetson();
+        let places = Places::find(sys.path());
         assert_eq!(places.temperatures(), [("cpu".to_owned(), 48.5), ("gpu".to_owned(), 46.0)]);
         assert_eq!(places.throttling(), Some(true));
-        write(class.path().join("thermal/cooling_device2/cur_state"), "0").expect("ours");
+        file(&sys, "class/thermal/cooling_device2/cur_state", "0");
         assert_eq!(places.throttling(), Some(false), "the fan may turn");
         assert_eq!(places.over_current_events(), Some(42));
+    }
+
+    #[test]
+    fn a_raspberry_pi_tells_its_flags_wherever_its_firmware_is() {
+        for device in ["soc:firmware", "soc@107c000000:firmware"] {
+            let sys = tempfile::tempdir().expect("a folder");
+            file(&sys, &format!("devices/{device}/get_throttled"), "50005\n");
+            file(&sys, &format!("{PI_FIRMWARE}/uevent"), "");
+            let driver = sys.path().join(PI_FIRMWARE);
+            std::os::unix::fs::symlink(sys.path().join("devices").join(device), driver.join(device)).expect("ours");
+            assert_eq!(Places::find(sys.path()).throttled(), Some(5), "{device}");
+        }
     }
 
     #[test]
     fn a_board_without_sensors_tells_nothing_of_them() {
         let nothing = Places::find(Path::new("/nowhere"));
         assert_eq!((nothing.temperatures(), nothing.throttling(), nothing.over_current_events()), (vec![], None, None));
+        assert_eq!(nothing.throttled(), None);
     }
 
     /// 0.1 % of a core at one reading a second is 1 ms of processor time. Of this thread alone: others do not count.

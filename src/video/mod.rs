@@ -10,6 +10,7 @@ pub mod encoder;
 pub mod modes;
 pub mod overlay;
 pub mod pipeline;
+pub mod plugins;
 
 pub mod control;
 pub mod keeper;

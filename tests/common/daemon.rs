@@ -15,6 +15,9 @@ use tokio::task::JoinHandle;
 
 use super::{lab, within};
 
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_rtcpub");
+
 /// The channel of every daemon here.
 pub const CHANNEL: &str = "c40hipepjh65aeq6ndj0";
 
@@ -107,7 +110,11 @@ impl ChannelFile {
 
     /// A command on this channel.
     pub fn command(&self, name: &str, settings: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
+        self.command_by(Command::new(PROGRAM), name, settings)
+    }
+
+    /// The same by another program, which runs ours.
+    pub fn command_by(&self, mut command: Command, name: &str, settings: &[&str]) -> Command {
         command.args([name, CHANNEL]).env_remove("RUST_LOG").stdin(Stdio::null());
         for folder in [rtcpub::cli::CONFIG_DIR_VARIABLE, "RUNTIME_DIRECTORY", "STATE_DIRECTORY"] {
             command.env(folder, self.folder.path());
@@ -158,9 +165,15 @@ pub struct Hub {
 
 impl Hub {
     pub async fn start() -> Self {
+        Self::start_at("127.0.0.1", &[]).await
+    }
+
+    /// Listens at this address of the machine, and starts with these arguments.
+    pub async fn start_at(address: &str, arguments: &[&str]) -> Self {
         let state = tempfile::tempdir().expect("a folder");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
-        command.args(["hub", "--listen-https", "127.0.0.1:0", "--listen-http", "127.0.0.1:0"]);
+        let mut command = Command::new(PROGRAM);
+        let any_port = format!("{address}:0");
+        command.args(["hub", "--listen-https", &any_port, "--listen-http", &any_port]).args(arguments);
         command.arg("--state-dir").arg(state.path()).kill_on_drop(true);
         let mut process = Process::start(command);
         let announced = process.says("hub: page at ").await;

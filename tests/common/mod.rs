@@ -21,6 +21,7 @@ pub mod scene;
 pub mod signal;
 pub mod switch;
 pub mod viewer;
+pub mod wiretap;
 
 use std::net::SocketAddr;
 use std::path::Path;

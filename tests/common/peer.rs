@@ -19,6 +19,9 @@ use webrtc::peer_connection::{
 use super::signal::Signal;
 use super::within;
 
+/// Where peers are unless they are wanted elsewhere.
+pub const LOOPBACK: &str = "127.0.0.1:0";
+
 /// What happens at a peer.
 pub enum Event {
     Track(Arc<dyn TrackRemote>),
@@ -130,6 +133,11 @@ pub fn media_engine(h264_payload_type: u8) -> MediaEngine {
 
 impl Peer {
     pub async fn new(engine: MediaEngine, registry: Registry) -> Self {
+        Self::at(LOOPBACK, engine, registry).await
+    }
+
+    /// At this address of the machine, with its port.
+    pub async fn at(address: &str, engine: MediaEngine, registry: Registry) -> Self {
         let (sender, events) = mpsc::channel(1024);
         let handler = Arc::new(Handler {
             events: sender,
@@ -146,7 +154,7 @@ impl Peer {
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
             .with_handler(handler.clone())
-            .with_udp_addrs(vec!["127.0.0.1:0"])
+            .with_udp_addrs(vec![address.to_owned()])
             .build()
             .await
             .expect("a peer");

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use rtcpub::signal::tls::hex;
 use rtcpub::status::document::Document;
 use rustix::process::Signal;
+use tokio::process::Command;
 
 use super::TestHub;
-use super::daemon::{ChannelFile, Exited, Process};
+use super::daemon::{ChannelFile, Exited, PROGRAM, Process};
 
 pub use super::daemon::CHANNEL;
 
@@ -32,9 +33,16 @@ impl Daemon {
 
     /// As [`Daemon::start`], with these environment variables.
     pub fn start_with(file: &str, arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(PROGRAM);
+        command.envs(environment.iter().copied());
+        Self::start_by(command, file, arguments)
+    }
+
+    /// As [`Daemon::start`], by another program, which runs ours.
+    pub fn start_by(program: Command, file: &str, arguments: &[&str]) -> Self {
         let file = ChannelFile::with(file);
-        let mut command = file.command("run", &[]);
-        command.args(arguments).envs(environment.iter().copied());
+        let mut command = file.command_by(program, "run", &[]);
+        command.args(arguments);
         Self { process: Process::start(command), file }
     }
 

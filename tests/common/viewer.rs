@@ -12,7 +12,7 @@ use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
 use super::lossy::Lossy;
-use super::peer::{Event, Peer, Trickle, media_engine};
+use super::peer::{Event, LOOPBACK, Peer, Trickle, media_engine};
 use super::signal::Signal;
 use super::{TestHub, within};
 
@@ -28,11 +28,14 @@ pub struct Setup {
     pub lose_every: Option<u64>,
     /// How many pictures it asks for.
     pub pictures: usize,
+    /// Where it takes media.
+    pub address: &'static str,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { trickle: Trickle::OldStyle, labels: &["metric", "stream"], lose_every: None, pictures: 1 }
+        let labels = &["metric", "stream"];
+        Self { trickle: Trickle::OldStyle, labels, lose_every: None, pictures: 1, address: LOOPBACK }
     }
 }
 
@@ -63,7 +66,7 @@ impl Viewer {
         let registry = Registry::new()
             .with(Slot::from(500), Lossy::inbound(setup.lose_every))
             .with(Slot::NackGenerator, nacks.build());
-        let peer = Peer::new(media_engine(PAYLOAD_TYPE), registry).await;
+        let peer = Peer::at(setup.address, media_engine(PAYLOAD_TYPE), registry).await;
         for _ in 0..setup.pictures {
             peer.ask_for_picture().await;
         }

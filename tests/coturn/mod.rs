@@ -25,17 +25,29 @@ pub const SHARED_SECRET: &str = "north-star";
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a test may want otherwise.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// TURN REST instead of one fixed user.
     pub shared_secret: bool,
     /// Lines appended to the generated configuration.
     pub extra: String,
+    /// Where it listens.
+    pub listens_at: Ipv4Addr,
+    /// Where its relays are.
+    pub relays_at: Ipv4Addr,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let local = Ipv4Addr::LOCALHOST;
+        Self { shared_secret: false, extra: String::new(), listens_at: local, relays_at: local }
+    }
 }
 
 /// One coturn process, killed on drop.
 pub struct Coturn {
     folder: TempDir,
+    ip: Ipv4Addr,
     plain: u16,
     tls: u16,
     pub pin: [u8; 32],
@@ -56,9 +68,11 @@ impl Coturn {
         let pin = certificate_sha256(certified.cert.der());
         let (plain, tls) = (free_port(), free_port());
         let mut config = format!(
-            "listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={plain}\ntls-listening-port={tls}\n\
+            "listening-ip={}\nrelay-ip={}\nlistening-port={plain}\ntls-listening-port={tls}\n\
              realm=rtcpub.test\nfingerprint\nno-cli\nno-rfc5780\nallow-loopback-peers\ncert={}\npkey={}\npidfile={}\n\
              log-file={}\nsimple-log\nno-stdout-log\nuserdb={}\nverbose\n",
+            settings.listens_at,
+            settings.relays_at,
             file("cert.pem").display(),
             file("key.pem").display(),
             file("pid").display(),
@@ -72,7 +86,7 @@ impl Coturn {
         };
         write!(config, "{users}{}", settings.extra).unwrap();
         std::fs::write(file("conf"), config).unwrap();
-        let mut coturn = Self { folder, plain, tls, pin, process: None };
+        let mut coturn = Self { folder, ip: settings.listens_at, plain, tls, pin, process: None };
         coturn.spawn();
         coturn
     }
@@ -105,11 +119,11 @@ impl Coturn {
     }
 
     pub fn address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.plain).into()
+        (self.ip, self.plain).into()
     }
 
     pub fn tls_address(&self) -> SocketAddr {
-        (Ipv4Addr::LOCALHOST, self.tls).into()
+        (self.ip, self.tls).into()
     }
 
     pub fn certificate(&self) -> PathBuf {
@@ -117,7 +131,7 @@ impl Coturn {
     }
 
     pub fn stun(&self) -> IceServer {
-        IceServer::Stun(ServerAddress { host: url::Host::Ipv4(Ipv4Addr::LOCALHOST), port: self.plain })
+        IceServer::Stun(ServerAddress { host: url::Host::Ipv4(self.ip), port: self.plain })
     }
 
     pub fn udp(&self) -> IceServer {
@@ -134,7 +148,7 @@ impl Coturn {
 
     pub fn turn(&self, transport: TurnTransport, credential: TurnCredential) -> IceServer {
         let port = if matches!(transport, TurnTransport::Tls(_)) { self.tls } else { self.plain };
-        let address = ServerAddress { host: url::Host::Ipv4(Ipv4Addr::LOCALHOST), port };
+        let address = ServerAddress { host: url::Host::Ipv4(self.ip), port };
         IceServer::Turn(TurnServer { address, transport, credential })
     }
 

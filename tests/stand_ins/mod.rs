@@ -1,5 +1,6 @@
-//! The stand-in elements. What is set or asked of them is noted.
+//! The stand-in elements. What is set or asked of them is noted, and in which memory pictures come and go.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use gstreamer as gst;
@@ -18,6 +19,32 @@ fn note(what: String) {
 /// Whether this was set or asked.
 pub(crate) fn was_done(what: &str) -> bool {
     NOTES.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|note| note == what)
+}
+
+/// The memories of the pictures that passed a pad, by `ELEMENT.PAD`.
+static MEMORIES: Mutex<BTreeMap<String, BTreeSet<usize>>> = Mutex::new(BTreeMap::new());
+
+fn note_memories(pad: &gst::Pad, element: &str) {
+    let name = format!("{element}.{}", pad.name());
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let memories = info.buffer().into_iter().flat_map(|buffer| buffer.iter_memories());
+        let places = memories.map(|memory| memory.as_ptr() as usize);
+        let mut all = MEMORIES.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(name.clone()).or_default().extend(places);
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Forgets them: an encoder has been tried with pictures that are no camera's.
+pub(crate) fn forget_memories() {
+    MEMORIES.lock().unwrap_or_else(PoisonError::into_inner).clear();
+}
+
+/// Whether pictures passed the second pad, each in memory in which some have passed the first.
+pub(crate) fn nothing_was_copied(from: &str, to: &str) -> bool {
+    let all = MEMORIES.lock().unwrap_or_else(PoisonError::into_inner);
+    let places = |pad| all.get(pad).cloned().unwrap_or_default();
+    !places(to).is_empty() && places(to).is_subset(&places(from))
 }
 
 /// Makes these elements known to this process.
@@ -160,7 +187,9 @@ macro_rules! stand_in {
                         if let Some(target) = inner.static_pad(name) {
                             let template = bin.pad_template(name).expect("as many templates as pads");
                             let ghost = gst::GhostPad::builder_from_template_with_target(&template, &target);
-                            bin.add_pad(&ghost.expect("it fits").build()).expect("added");
+                            let ghost = ghost.expect("it fits").build();
+                            note_memories(ghost.upcast_ref(), $element);
+                            bin.add_pad(&ghost).expect("added");
                         }
                     }
                 }

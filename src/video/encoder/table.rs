@@ -61,6 +61,13 @@ pub static TABLE: &[EncoderRow] = &[
         resizes: false,
         key_frame: KeyFrameControl::EventOrControl("force_key_frame"),
         raw_formats: &["NV12", "I420"],
+        // Its io-modes stay "auto", by which it copies each picture into a buffer of its own. "dmabuf-import" as its
+        // output-io-mode would save that and break here. It demands as many memories in a buffer as the device has
+        // planes, one for the Pi's NV12, where libcamerasrc gives two of one dma-buf
+        // (gst_v4l2_allocator_import_dmabuf of gst-plugins-good 1.22, FrameWrap of libcamera 0.0.3). A UVC camera's
+        // buffers are of vmalloc, and this codec needs contiguous ones (raspberrypi/linux, "staging/bcm2835-camera:
+        // Add support for DMABUFs"). Cameras export dma-bufs by themselves where they can
+        // (gst_v4l2_object_setup_pool). Not run.
         memory: Memory::System,
         output: OUTPUT_CAPS,
         level_in_caps: true,

@@ -7,6 +7,7 @@ use super::test_picture;
 use crate::video::camera::{PACE_NAME, SourceDescription};
 use crate::video::error::{CameraFault, VideoError, shown};
 use crate::video::overlay::Drawing;
+use crate::video::plugins::package_of;
 use crate::video::settings::CameraConfig;
 
 /// Makes the source, ready to be linked to the encode bin.
@@ -32,16 +33,18 @@ pub(super) fn make(
 fn parse(description: &SourceDescription, key: &'static str) -> Result<gst::Bin, VideoError> {
     // Pads are exposed by `make`: which ones GStreamer would find depends on what else is unlinked.
     let ghost_unlinked_pads = false;
+    let mut context = gst::ParseContext::new();
     let bin = gst::parse::bin_from_description_full(
         &description.launch_text,
         ghost_unlinked_pads,
-        None,
+        Some(&mut context),
         gst::ParseFlags::FATAL_ERRORS,
     );
-    bin.map(|bin| bin.downcast().expect("the call makes a bin")).map_err(|error| VideoError::Camera {
-        key,
-        problem: shown(error.message()),
-        fault: fault_of(&error),
+    bin.map(|bin| bin.downcast().expect("the call makes a bin")).map_err(|error| {
+        let missing = context.missing_elements();
+        let packages = missing.iter().filter_map(|element| Some(format!("; {element} is in {}", package_of(element)?)));
+        let problem = shown(error.message()) + &packages.collect::<String>();
+        VideoError::Camera { key, problem, fault: fault_of(&error) }
     })
 }
 

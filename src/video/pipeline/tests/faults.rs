@@ -10,11 +10,12 @@ fn refusal(config: &VideoConfig) -> String {
 
 #[test]
 fn a_description_that_cannot_be_made_is_refused_with_key_element_and_remedy() {
-    let cases: [(&str, &[&str]); 10] = [
+    let cases: [(&str, &[&str]); 11] = [
         ("", &["gst-launch-1.0"]),
         ("videotestsrc ! !", &["gst-launch-1.0"]),
         ("nosuchsrc ! videoconvert", &["nosuchsrc", "install"]),
         ("videotestsrc ! nosuchfilter", &["nosuchfilter", "install"]),
+        ("videotestsrc ! nvvidconv", &["nvvidconv is in nvidia-l4t-gstreamer (JetPack)"]),
         ("videotestsrc nosuch=1", &["nosuch", "videotestsrc", "gst-inspect-1.0"]),
         ("videotestsrc pattern=nosuch", &["pattern", "videotestsrc", "gst-inspect-1.0"]),
         ("audiotestsrc", &["audiotestsrc", "raw video"]),
