@@ -4,6 +4,7 @@ mod answers;
 mod channel;
 mod control;
 mod in_force;
+mod pictures;
 mod process;
 mod provoke;
 mod readings;

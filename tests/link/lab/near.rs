@@ -6,6 +6,7 @@ use std::time::Instant;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::congestion::{LinkStatus, Picture, RateEdge};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::SignalConfig;
@@ -71,8 +72,8 @@ pub async fn run(signal: SignalConfig, most_kbps: u32, did: Shared, shutdown: Ca
     let pipeline = pipeline.await.expect("no panic").expect("a pipeline");
     let (metrics_sender, metrics) = mpsc::channel(8);
     let edges = Edges {
-        units,
-        on_key_frame_request: key_frames(pipeline.control(), did.clone()),
+        picture: PictureEdge::new(units, key_frames(pipeline.control(), did.clone())),
+        further: Vec::new(),
         control: Arc::new(Car(did.clone())),
         metrics,
         counters: Arc::default(),
@@ -107,7 +108,7 @@ fn rate(video: VideoControl, most_kbps: u32, size: Size, framerate: Framerate, d
         config: watch::channel(config).1,
         picture: Box::new(move || picture),
         apply: Box::new(move |targets| {
-            video.follow(targets);
+            video.follow(targets.picture());
             did.lock().expect("not poisoned").targets.push((Instant::now(), *targets));
         }),
         link: watch::Sender::new(None),
