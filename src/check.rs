@@ -14,6 +14,7 @@ use url::Host;
 
 use crate::config::{Config, Loaded, printable};
 use crate::drive::settings::DriveConfig;
+use crate::resolver::{Patience, Resolver};
 use crate::rtc::settings::IceServer;
 use crate::signal::settings::TlsConfig;
 
@@ -100,23 +101,17 @@ fn resolve(names: Vec<String>) -> Vec<Resolved> {
         Ok(runtime) => runtime,
         Err(error) => return unresolved(names, error.to_string()),
     };
-    let resolved = runtime.block_on(futures_util::future::join_all(names.into_iter().map(resolve_one)));
+    let resolver = Resolver::default();
+    let asked = names.into_iter().map(|name| resolve_one(&resolver, name));
+    let resolved = runtime.block_on(futures_util::future::join_all(asked));
     // A resolver that still waits has a thread of its own, which cannot be stopped and is not waited for.
     runtime.shutdown_background();
     resolved
 }
 
-async fn resolve_one(name: String) -> Resolved {
-    let lookup = tokio::net::lookup_host((name.clone(), 0));
-    let addresses = match tokio::time::timeout(DNS_TIMEOUT, lookup).await {
-        Ok(Ok(found)) => {
-            let mut addresses: Vec<_> = found.map(|address| address.ip()).collect();
-            addresses.dedup();
-            if addresses.is_empty() { Err("no address".to_owned()) } else { Ok(addresses) }
-        }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!("no reply within {} s", DNS_TIMEOUT.as_secs())),
-    };
+async fn resolve_one(resolver: &Resolver, name: String) -> Resolved {
+    let found = resolver.addresses(&name, Patience { known: DNS_TIMEOUT, unknown: DNS_TIMEOUT }).await;
+    let addresses = found.map(|resolved| resolved.addresses).map_err(|error| error.to_string());
     Resolved { name, addresses }
 }
 

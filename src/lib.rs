@@ -18,6 +18,7 @@
 //! | who gets how much of the link | `video/rate`, among several pictures `video/rate/share` |
 //! | when a session is made, kept and replaced | `rtc/session` |
 //! | the wire format of signalling | `signal/spider` |
+//! | how names become addresses | `resolver` |
 //! | a key of the channel file | `config/sections`, `config/example.toml` |
 //! | the viewer page | `hub/page` |
 //!
@@ -33,6 +34,7 @@
 //! | tracks → network | `rtc::congestion`'s pacer, 100 ms of the rate | the picture is dropped; the first one goes in front |
 //! | telemetry → channel | `telemetry::outlet`, 128, then the channel's byte limit | dropped, counted |
 //! | peer connection → session | `rtc::mailbox` | newest state a peer wins; candidates past 256 are dropped |
+//! | who waits → the system's resolver | `resolver::memory`, 8 questions a name | none is asked; the last addresses are used |
 //! | session ↔ socket | 128 and 64 messages | the socket is given up; it is not read until there is room |
 //!
 //! # Invariants, held by `tests/architecture.rs`
@@ -65,6 +67,8 @@ pub mod video;
 pub mod rtc;
 
 pub mod signal;
+
+pub mod resolver;
 
 pub mod drive;
 

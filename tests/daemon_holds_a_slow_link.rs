@@ -1,4 +1,5 @@
-//! The whole daemon, its hub and a driver on a link like a mobile network's: late, uneven, out of order.
+//! The whole daemon, its hub and a driver on a link like a mobile network's: late, uneven, out of order; and on a machine
+//! whose clock is set while it drives.
 
 #![allow(clippy::disallowed_methods, reason = "the test measures")]
 
@@ -50,4 +51,30 @@ fn slow_down_loopback() {
     let tc = ["qdisc", "add", "dev", "lo", "root", "netem"];
     let status = Command::new("tc").args(tc).args(SLOW).status().expect("iproute2");
     assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_system_clock_may_jump_and_nothing_comes_of_it() {
+    if !lab::entered_with("the_system_clock_may_jump_and_nothing_comes_of_it", MEMORY) {
+        return;
+    }
+    let mut scene = Scene::in_the_lab(&[]).await;
+    scene.drive().await;
+    // As when a board without a battery hears of the time, and when somebody sets it by hand.
+    for jump in ["+400 days", "-4000 days"] {
+        let status = Command::new("date").args(["--set", jump]).status().expect("coreutils");
+        assert!(status.success());
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_secs(6) {
+            scene.driver.sees_the_picture().await;
+            scene.drive().await;
+        }
+        let let_go = Instant::now();
+        scene.driver.lets_go();
+        let stopped = scene.outputs.reach(NEUTRAL).await.saturating_duration_since(let_go);
+        assert!(stopped < OBEYED_WITHIN, "{jump}: {stopped:?}");
+    }
+    let log = scene.daemon.process.log();
+    let said = |part: &str| log.iter().filter(|line| line.text.contains(part)).count();
+    assert_eq!((said("reports: publishing"), said("restarting ICE"), said("no session")), (1, 0, 0), "{log:#?}");
 }

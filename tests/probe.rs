@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test that cannot go on fails and says why")]
 
 mod coturn;
+#[path = "link/lab/mod.rs"]
+mod lab;
 mod spider;
 
 use std::time::Duration;
@@ -152,4 +154,47 @@ async fn a_pub_server_that_cannot_be_used_is_told_with_a_remedy() {
     }
     accepting.abort();
     refusing.abort();
+}
+
+/// What `rtcpub probe` says of this machine's addresses, in the publisher's namespace.
+fn addresses(net: &lab::net::Net, settings: &[&str]) -> String {
+    let file = tempfile::Builder::new().suffix(".toml").tempfile().unwrap();
+    std::fs::write(file.path(), "[server]\nurl = \"wss://10.77.1.1:9\"\n[ice]\nhost = \"\"\n").unwrap();
+    let mut command = std::process::Command::new("ip");
+    command.args(["netns", "exec", net.near_name(), env!("CARGO_BIN_EXE_rtcpub"), "probe"]);
+    command.arg("--config").arg(file.path()).args(settings.iter().flat_map(|setting| ["--set", setting]));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(71), "no session: nobody serves there");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line = text.lines().find(|line| line.contains(" addresses ")).unwrap_or_else(|| panic!("{text}"));
+    line.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn the_lists_of_interfaces_decide_whose_addresses_are_offered() {
+    let _alone = lab::ONE_AT_A_TIME.blocking_lock();
+    let net = lab::net::Net::new();
+    net.add_interface("docker0", "172.17.0.1/16");
+    net.add_interface("usb0", "192.168.42.7/24");
+    net.add_interface("usb1", "2001:db8:7::7/64");
+    let cases: [(&[&str], &str); 5] = [
+        (&[], "ok addresses 10.77.1.2, 192.168.42.7, 2001:db8:7::7"),
+        (&["ice.exclude_interfaces=[]"], "ok addresses 10.77.1.2, 172.17.0.1, 192.168.42.7, 2001:db8:7::7"),
+        (&["ice.include_interfaces=[\"usb*\"]"], "ok addresses 192.168.42.7, 2001:db8:7::7"),
+        (&["ice.include_interfaces=[\"usb*\"]", "ice.exclude_interfaces=[\"usb1\"]"], "ok addresses 192.168.42.7"),
+        (&["ice.include_interfaces=[\"wlan0\"]"], "FAIL addresses no interface that may be used has an address;"),
+    ];
+    for (settings, expected) in cases {
+        let line = addresses(&net, settings);
+        let sorted = |line: &str| {
+            let (head, listed) = line.split_once(" addresses ").unwrap_or_default();
+            let mut listed: Vec<_> = listed.split(", ").map(str::to_owned).collect();
+            listed.sort();
+            (head.to_owned(), listed)
+        };
+        match expected.starts_with("ok") {
+            true => assert_eq!(sorted(&line), sorted(expected), "{settings:?}"),
+            false => assert!(line.starts_with(expected), "{settings:?}: {line}"),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! heard, and a lost socket does not cost the picture.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::disallowed_methods, reason = "a test measures")]
 
 mod spider;
 
@@ -139,9 +140,13 @@ struct Session {
 
 /// Answers the next offer as a server does, and waits for picture and channels.
 async fn session(server: &Server, answer_candidates_early: bool) -> Session {
+    session_at("127.0.0.1:0", server, answer_candidates_early).await
+}
+
+async fn session_at(address: &str, server: &Server, answer_candidates_early: bool) -> Session {
     let (mut socket, _, _) = server.accept().await;
     let offer: serde_json::Value = serde_json::from_str(&text(&mut socket).await).unwrap();
-    let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
+    let mut peer = PublisherPeer::new(&[address.parse().unwrap()]).await.unwrap();
     let mut answer = peer.peer.answer(offer["data"].as_str().unwrap().to_owned()).await.unwrap();
     if answer_candidates_early {
         // Old style and before the answer, in upper case, and the answer itself holds none.
@@ -242,6 +247,19 @@ async fn picture_control_and_telemetry_arrive() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_runs_over_ipv6_alone() {
+    let server = Server::start_at("[::1]:0").await;
+    for trickle in [Trickle::Candidate2, Trickle::None] {
+        let publisher = start(SignalConfig { trickle, ..server.signal_config() });
+        let session = session_at("[::1]:0", &server, false).await;
+        session.first_picture().await;
+        session.stream.send(r#"{"motion":{"key":"forward","value":3}}"#).await.unwrap();
+        publisher.car.hears(r#"{"motion":{"key":"forward","value":3}}"#).await;
+        publisher.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_for_a_key_frame_is_heard() {
     let server = Server::start().await;
     let publisher = start(server.signal_config());
@@ -271,6 +289,30 @@ async fn a_lost_socket_keeps_the_picture_until_a_new_session_replaces_it() {
     within(async { while !matches!(old.inbox.next().await, Event::State(State::Gone)) {} }).await;
     let told = publisher.car.told.lock().unwrap().clone();
     assert_eq!(told.iter().filter(|told| *told == "peer 1 connected false stream false").count(), 1, "{told:?}");
+    publisher.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_down_for_a_while_has_its_publisher_back_soon_after_it_listens() {
+    let server = Server::start().await;
+    let address = server.address();
+    // The times of a channel file that says nothing of them.
+    let (retry_min, retry_max) = (Duration::from_millis(500), Duration::from_secs(15));
+    let mut publisher = start(SignalConfig { retry_min, retry_max, ..server.signal_config() });
+    let before = session(&server, false).await;
+    within(publisher.status.wait_for(|status| status.publishing)).await.unwrap();
+    let Server { listener, tls, pin, ca_pem } = server;
+    drop((listener, before));
+    // Long enough for delays that only grow to have grown beyond any use.
+    tokio::time::sleep(Duration::from_secs(9)).await;
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    let listens = Instant::now();
+    let after = session(&Server { listener, tls, pin, ca_pem }, false).await;
+    within(publisher.status.wait_for(|status| status.sessions == 2 && status.publishing)).await.unwrap();
+    let took = listens.elapsed();
+    println!("publishing {took:?} after the server listens");
+    assert!(took < Duration::from_millis(2000), "{took:?}: a second and a half, and what a busy machine adds");
+    after.first_picture().await;
     publisher.stop().await;
 }
 

@@ -10,6 +10,8 @@ mod report;
 #[path = "../../tests/spider/mod.rs"]
 mod spider;
 
+use std::time::Duration;
+
 use lab::{Agrees, Event, Scenario, measure};
 
 const STEP: &[(u64, Event)] = &[(0, Event::Rate(3000)), (15, Event::Rate(600)), (35, Event::Rate(3000))];
@@ -25,31 +27,28 @@ const fn lossy(percent: u32) -> [(u64, Event); 2] {
     [(0, Event::Rate(3000)), (0, Event::Loss(percent))]
 }
 
-const fn scenario(
-    name: &'static str,
-    agrees: Agrees,
-    most_kbps: u32,
-    seconds: u64,
-    events: &'static [(u64, Event)],
-) -> Scenario {
-    Scenario { name, agrees, most_kbps, seconds, events }
-}
+/// To another continent and back.
+const FAR: Duration = Duration::from_millis(200);
 
 const SCENARIOS: &[Scenario] = &[
-    scenario("fast", Agrees::ToTransportCc, 1500, 12, FAST),
-    scenario("fast-plain", Agrees::ToNothing, 1500, 12, FAST),
-    scenario("step", Agrees::ToTransportCc, 4000, 50, STEP),
-    scenario("step-plain", Agrees::ToNothing, 4000, 50, STEP),
-    scenario("loss-2", Agrees::ToTransportCc, 1500, 20, LOSS_2),
-    scenario("loss-5", Agrees::ToTransportCc, 1500, 20, LOSS_5),
-    scenario("loss-10", Agrees::ToTransportCc, 1500, 20, LOSS_10),
-    scenario("loss-5-plain", Agrees::ToNothing, 1500, 20, LOSS_5),
-    scenario("loss-10-plain", Agrees::ToNothing, 1500, 20, LOSS_10),
-    scenario("modem", Agrees::ToTransportCc, 4000, 25, MODEM),
-    scenario("modem-plain", Agrees::ToNothing, 4000, 25, MODEM),
-    scenario("outage", Agrees::ToTransportCc, 1500, 25, OUTAGE),
-    scenario("outage-plain", Agrees::ToNothing, 1500, 25, OUTAGE),
-    scenario("address", Agrees::ToTransportCc, 1500, 20, ADDRESS),
+    Scenario::new("fast", Agrees::ToTransportCc, 1500, 12, FAST),
+    Scenario::new("fast-plain", Agrees::ToNothing, 1500, 12, FAST),
+    Scenario::new("step", Agrees::ToTransportCc, 4000, 50, STEP),
+    Scenario::new("step-plain", Agrees::ToNothing, 4000, 50, STEP),
+    Scenario::new("loss-2", Agrees::ToTransportCc, 1500, 20, LOSS_2),
+    Scenario::new("loss-5", Agrees::ToTransportCc, 1500, 20, LOSS_5),
+    Scenario::new("loss-10", Agrees::ToTransportCc, 1500, 20, LOSS_10),
+    Scenario::new("loss-5-plain", Agrees::ToNothing, 1500, 20, LOSS_5),
+    Scenario::new("loss-10-plain", Agrees::ToNothing, 1500, 20, LOSS_10),
+    Scenario::new("far-loss-5", Agrees::ToTransportCc, 1500, 30, LOSS_5).far_away(FAR),
+    Scenario::new("far-loss-5-fec", Agrees::ToTransportCc, 1500, 30, LOSS_5).far_away(FAR).protected(),
+    Scenario::new("far-loss-10", Agrees::ToTransportCc, 1500, 30, LOSS_10).far_away(FAR),
+    Scenario::new("far-loss-10-fec", Agrees::ToTransportCc, 1500, 30, LOSS_10).far_away(FAR).protected(),
+    Scenario::new("modem", Agrees::ToTransportCc, 4000, 25, MODEM),
+    Scenario::new("modem-plain", Agrees::ToNothing, 4000, 25, MODEM),
+    Scenario::new("outage", Agrees::ToTransportCc, 1500, 25, OUTAGE),
+    Scenario::new("outage-plain", Agrees::ToNothing, 1500, 25, OUTAGE),
+    Scenario::new("address", Agrees::ToTransportCc, 1500, 20, ADDRESS),
 ];
 
 fn main() {

@@ -83,6 +83,7 @@ impl Table {
             "step" | "step-plain" => self.add_step(measured),
             "loss-5" | "loss-5-plain" => self.add_loss(measured, 29.0),
             "loss-10" | "loss-10-plain" => self.add_loss(measured, 27.0),
+            "far-loss-5" | "far-loss-5-fec" | "far-loss-10" | "far-loss-10-fec" => self.add_far_loss(measured),
             "outage" | "outage-plain" => {
                 let back = measured.picture_after(15.0).unwrap_or(f64::INFINITY);
                 self.row(
@@ -138,6 +139,22 @@ impl Table {
     fn add_loss(&mut self, measured: &Measured, least: f64) {
         let rate = measured.pictures(1.0, measured.seconds()).len() as f64 / (measured.seconds() - 1.0);
         self.row(measured, "pictures a second", &format!(">= {least:.0}"), rate >= least, format!("{rate:.1}"));
+    }
+
+    /// From 6 s on: by then the loss is known.
+    fn add_far_loss(&mut self, measured: &Measured) {
+        let (from, until) = (6.0, measured.seconds());
+        let late = measured.lateness_ms(from, until);
+        let each_second = |count: usize| count as f64 / (until - from);
+        let in_time = late.iter().filter(|late| **late <= 100.0).count();
+        let text = format!(
+            "{:.1}, {:.1} of them within 100 ms of the most punctual; p50 {:.0}, p95 {:.0} ms late",
+            each_second(late.len()),
+            each_second(in_time),
+            percentile(&late, 0.5),
+            percentile(&late, 0.95),
+        );
+        self.row(measured, "pictures a second, over 200 ms", "-", true, text);
     }
 
     fn row(&mut self, measured: &Measured, what: &str, figure: &str, holds: bool, value: String) {

@@ -3,7 +3,9 @@
 //! `signal` and `rtc` try their own servers with the very code that a session uses; here it is put together.
 
 use std::io::Write;
+use std::sync::Arc;
 
+use crate::resolver::Resolver;
 use crate::rtc::settings::{IcePolicy, RtcConfig};
 use crate::signal::settings::SignalConfig;
 
@@ -35,9 +37,9 @@ impl ProbeOutcome {
 /// pub server is connected to as a publisher, and left before anything is offered: a server that lets each channel have
 /// one publisher may turn out the one that is driving.
 pub async fn probe(signal: &SignalConfig, rtc: &RtcConfig, out: &mut (dyn Write + Send)) -> ProbeOutcome {
-    let mut report = Report { out };
-    let signalling = crate::signal::probe::probe(signal, &mut report).await;
-    let ice = crate::rtc::probe::probe(signal, &rtc.ice, &mut report).await;
+    let (mut report, resolver) = (Report { out }, Arc::<Resolver>::default());
+    let signalling = crate::signal::probe::probe(signal, &resolver, &mut report).await;
+    let ice = crate::rtc::probe::probe(signal, &rtc.ice, resolver, &mut report).await;
     let outcome = ProbeOutcome { signalling, addresses: ice.addresses, relays: ice.relays, policy: rtc.ice.policy };
     let verdict = if outcome.session_possible() { "a session could be made" } else { "no session can be made" };
     report.write(format_args!("{verdict}\n"));

@@ -129,7 +129,7 @@ impl Peer {
         let connection = PeerConnectionBuilder::new()
             .with_runtime(runtime.clone())
             .with_configuration(configuration)
-            .with_media_engine(engine::publishing_media_engine()?)
+            .with_media_engine(engine::publishing_media_engine(rate.fec())?)
             .with_setting_engine(settings(&setup.config.ice))
             .with_interceptor_registry(registry)
             .with_handler(Arc::new(handler))

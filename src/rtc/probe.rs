@@ -17,6 +17,7 @@ use super::turn::runtime::RelayRuntime;
 use super::turn::stream::StreamTarget;
 use crate::calendar::unix_time;
 use crate::probe::{Failure, Report};
+use crate::resolver::Resolver;
 use crate::secret::Secret;
 use crate::signal::certificate;
 use crate::signal::settings::SignalConfig;
@@ -33,7 +34,12 @@ pub(crate) struct IceOutcome {
 }
 
 /// Tries all servers at the same time; the lines come in their order.
-pub(crate) async fn probe(signal: &SignalConfig, config: &IceConfig, report: &mut Report<'_>) -> IceOutcome {
+pub(crate) async fn probe(
+    signal: &SignalConfig,
+    config: &IceConfig,
+    resolver: Arc<Resolver>,
+    report: &mut Report<'_>,
+) -> IceOutcome {
     let local = LocalAddresses::towards(signal.server.host(), &config.interfaces);
     let addresses = report.line("addresses", addresses(&local)).unwrap_or_default();
     let crypto = match rtc::crypto::default_provider() {
@@ -43,7 +49,7 @@ pub(crate) async fn probe(signal: &SignalConfig, config: &IceConfig, report: &mu
             return IceOutcome { addresses: !addresses.is_empty(), relays: 0 };
         }
     };
-    let servers = Arc::new(IceServers::new(&config.servers, Purpose::Probe));
+    let servers = Arc::new(IceServers::new(&config.servers, Purpose::Probe, resolver));
     let attempt = Attempt { snapshot: Arc::new(servers.snapshot().await), servers, addresses, crypto };
     let attempts = config.servers.iter().enumerate().map(|(index, server)| attempt.of(index, server));
     let outcomes = futures_util::future::join_all(attempts).await;

@@ -21,6 +21,7 @@ use super::pump::{self, FurtherEdge, LiveEnds, PictureEdge, PublishCounters};
 use super::reports::Reporter;
 use super::session::{Action, Input, PeerId, Session};
 use super::settings::RtcConfig;
+use crate::resolver::Resolver;
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::socket::{self, ConnectError, Route, Socket, SocketEvent, SocketSender, SocketTask};
 use crate::video::further::{CameraName, MOST_FURTHER};
@@ -51,6 +52,8 @@ pub struct Edges {
 pub struct PublishStatus {
     /// Whether a peer carries the picture.
     pub publishing: bool,
+    /// What the session is about.
+    pub state: SessionState,
     /// Whether signalling has been tried at all, successfully or not.
     pub tried: bool,
     /// Sessions that came up since the process started.
@@ -61,6 +64,32 @@ pub struct PublishStatus {
     pub last_trouble: Option<String>,
     /// The last time that a trouble was over.
     pub last_recovery: Option<Recovery>,
+}
+
+/// What a session is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SessionState {
+    /// The first session comes up.
+    #[default]
+    Connecting,
+    /// All is well.
+    Publishing,
+    /// The peer is in trouble, and looks for another way on the open socket.
+    RestartingIce,
+    /// A whole new session is made; the picture may still flow in the old one.
+    Reconnecting,
+}
+
+impl SessionState {
+    /// As it is written in telemetry.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Publishing => "publishing",
+            Self::RestartingIce => "restarting-ice",
+            Self::Reconnecting => "reconnecting",
+        }
+    }
 }
 
 /// A trouble that is over.
@@ -100,8 +129,9 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         tracing::warn!(%error, "cannot watch the network; a change of it is noticed only when nothing comes through");
         None
     });
+    let resolver = Arc::<Resolver>::default();
     let setup = PeerSetup {
-        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions)),
+        ice_servers: Arc::new(IceServers::new(&rtc.ice.servers, Purpose::Sessions, resolver.clone())),
         local_addresses,
         config: rtc,
         mailbox: mailbox.clone(),
@@ -116,6 +146,7 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         session: Session::new(&signal, rand::random()),
         reporter: Reporter::new(signal.channel.clone(), edges.status),
         signal: Arc::new(signal),
+        resolver,
         setup: Arc::new(setup),
         mailbox,
         links,
@@ -135,6 +166,7 @@ struct Publisher {
     session: Session,
     reporter: Reporter,
     signal: Arc<SignalConfig>,
+    resolver: Arc<Resolver>,
     setup: Arc<PeerSetup>,
     mailbox: Arc<Mailbox>,
     links: Arc<Links>,
@@ -206,8 +238,8 @@ impl Publisher {
     fn act(&mut self, action: Action) {
         match action {
             Action::Connect => {
-                let signal = self.signal.clone();
-                self.work.spawn(async move { Done::Connected(socket::connect(&signal).await) });
+                let (signal, resolver) = (self.signal.clone(), self.resolver.clone());
+                self.work.spawn(async move { Done::Connected(socket::connect(&signal, &resolver).await) });
             }
             Action::Send(message) => self.write(|socket| socket.send(message)),
             Action::Probe => self.write(SocketSender::probe),

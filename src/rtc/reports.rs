@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::publisher::{PublishStatus, Recovery};
+use super::publisher::{PublishStatus, Recovery, SessionState};
 use super::session::Report;
 use crate::quiet::Quiet;
 use crate::signal::settings::ChannelId;
@@ -84,19 +84,28 @@ fn update(status: &mut PublishStatus, report: Report) -> bool {
     match report {
         Report::Publishing { .. } => {
             status.publishing = true;
+            status.state = SessionState::Publishing;
             status.restarts += u64::from(status.sessions > 0);
             status.sessions += 1;
         }
         Report::Lost { reason, still_live, .. } => {
             status.publishing = still_live;
+            if status.sessions > 0 {
+                status.state = SessionState::Reconnecting;
+            }
             status.last_trouble = Some(reason);
         }
-        Report::PictureLost(_) => status.publishing = false,
+        Report::PictureLost(_) => {
+            status.publishing = false;
+            status.state = SessionState::Reconnecting;
+        }
         Report::Restarting(_, why) => {
             status.restarts += 1;
+            status.state = SessionState::RestartingIce;
             status.last_trouble = Some(why);
         }
-        Report::Restarted(_) | Report::Ignored(_) | Report::Joins(_) => return false,
+        Report::Restarted(_) => status.state = SessionState::Publishing,
+        Report::Ignored(_) | Report::Joins(_) => return false,
     }
     true
 }
@@ -117,22 +126,23 @@ mod tests {
         let start = Instant::now();
         let lost =
             |reason: &str| Report::Lost { reason: reason.to_owned(), still_live: false, retry_in: Duration::ZERO };
-        let one = PeerId(1);
+        let (one, changed) = (PeerId(1), Some(("the network changed", 2)));
         let story = [
-            (0, lost("no route"), None),
-            (1, Report::Publishing { peer: one, replaces: None }, None),
-            (10, Report::Restarting(one, "the network changed".to_owned()), None),
-            (12, Report::Restarted(one), Some(("the network changed", 2))),
-            (20, lost("reset"), Some(("the network changed", 2))),
-            (21, Report::PictureLost(one), Some(("the network changed", 2))),
-            (25, lost("no route"), Some(("the network changed", 2))),
-            (26, Report::Publishing { peer: PeerId(2), replaces: None }, Some(("reset", 6))),
+            (0, lost("no route"), SessionState::Connecting, None),
+            (1, Report::Publishing { peer: one, replaces: None }, SessionState::Publishing, None),
+            (10, Report::Restarting(one, "the network changed".to_owned()), SessionState::RestartingIce, None),
+            (12, Report::Restarted(one), SessionState::Publishing, changed),
+            (20, lost("reset"), SessionState::Reconnecting, changed),
+            (21, Report::PictureLost(one), SessionState::Reconnecting, changed),
+            (25, lost("no route"), SessionState::Reconnecting, changed),
+            (26, Report::Publishing { peer: PeerId(2), replaces: None }, SessionState::Publishing, Some(("reset", 6))),
         ];
-        for (second, report, expected) in story {
+        for (second, report, state, expected) in story {
             reporter.report(report, start + Duration::from_secs(second));
             let expected =
                 expected.map(|(cause, took)| Recovery { cause: str::to_owned(cause), took: Duration::from_secs(took) });
             assert_eq!(told.borrow().last_recovery, expected, "after {second} s");
+            assert_eq!(told.borrow().state, state, "after {second} s");
         }
         assert_eq!((told.borrow().sessions, told.borrow().restarts), (2, 2));
     }

@@ -26,6 +26,12 @@ impl Streams {
         Self(streams.into_iter().collect())
     }
 
+    /// One picture that nobody is joined to.
+    #[cfg(test)]
+    pub(crate) fn only(ssrc: u32, rtx: u32) -> Self {
+        Self::new([Stream { ssrc, rtx, on_key_frame_request: Arc::new(|| {}), trace: LatencyTrace::default() }])
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }

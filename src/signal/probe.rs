@@ -15,21 +15,22 @@ use super::socket::{self, ConnectError, DEFAULT_PORT};
 use super::tls;
 use crate::calendar::unix_time;
 use crate::probe::{Failure, Report};
+use crate::resolver::{Patience, Resolver};
 
 /// Each step gets this long.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the signalling socket could be opened.
-pub(crate) async fn probe(config: &SignalConfig, report: &mut Report<'_>) -> bool {
-    let Some(addresses) = report.line("dns", resolve(config).await) else { return false };
+pub(crate) async fn probe(config: &SignalConfig, resolver: &Resolver, report: &mut Report<'_>) -> bool {
+    let Some(addresses) = report.line("dns", resolve(config, resolver).await) else { return false };
     let Some(address) = report.line("tcp", connect(&addresses).await) else { return false };
     if config.server.scheme() == "wss" && report.line("tls", handshake(config, address).await).is_none() {
         return false;
     }
-    report.line("websocket", upgrade(config).await).is_some()
+    report.line("websocket", upgrade(config, resolver).await).is_some()
 }
 
-async fn resolve(config: &SignalConfig) -> Result<(Vec<SocketAddr>, String), Failure> {
+async fn resolve(config: &SignalConfig, resolver: &Resolver) -> Result<(Vec<SocketAddr>, String), Failure> {
     let port = config.server.port_or_known_default().unwrap_or(DEFAULT_PORT);
     let name = match config.server.host() {
         Some(Host::Ipv4(ip)) => return Ok((vec![(ip, port).into()], format!("{ip} needs no resolving"))),
@@ -39,12 +40,10 @@ async fn resolve(config: &SignalConfig) -> Result<(Vec<SocketAddr>, String), Fai
     };
     let begin = now();
     let remedy = || format!("is {name} right in server.url, and is a DNS server reachable?");
-    let found = within(tokio::net::lookup_host((name, port))).await.map_err(|error| Failure::new(error, remedy()))?;
-    let addresses: Vec<_> = found.collect();
-    if addresses.is_empty() {
-        return Err(Failure::new(format!("{name} has no address"), remedy()));
-    }
-    let listed: Vec<_> = addresses.iter().map(|address| address.ip().to_string()).collect();
+    let patience = Patience { known: PATIENCE, unknown: PATIENCE };
+    let found = resolver.addresses(name, patience).await.map_err(|error| Failure::new(error, remedy()))?.addresses;
+    let listed: Vec<_> = found.iter().map(ToString::to_string).collect();
+    let addresses = found.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
     Ok((addresses, format!("{name} is {} ({} ms)", listed.join(", "), begin.elapsed().as_millis())))
 }
 
@@ -84,9 +83,9 @@ async fn handshake(config: &SignalConfig, address: SocketAddr) -> Result<((), St
     }
 }
 
-async fn upgrade(config: &SignalConfig) -> Result<((), String), Failure> {
+async fn upgrade(config: &SignalConfig, resolver: &Resolver) -> Result<((), String), Failure> {
     let begin = now();
-    match socket::connect(config).await {
+    match socket::connect(config, resolver).await {
         Ok((socket, task)) => {
             let taken = begin.elapsed();
             socket.sender.close();

@@ -6,6 +6,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use futures_util::stream::FuturesUnordered;
 use futures_util::{SinkExt, StreamExt};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -22,13 +23,19 @@ use url::Url;
 use super::settings::SignalConfig;
 use super::spider::{self, Incoming, Junk, MAX_FRAME_BYTES, Message, Role};
 use super::tls::{self, TlsError};
+use crate::resolver::{Patience, Resolver};
 
 /// Messages waiting to be written. Full: the peer has stopped reading, and the socket is given up.
 const OUTGOING_CAPACITY: usize = 128;
 /// Frames waiting to be handled. Full: the socket is not read until there is room (TCP slows the peer down).
 const INCOMING_CAPACITY: usize = 64;
-/// One address of the server gets this long to accept a connection, and TLS and the upgrade as long again.
+/// The server gets this long to accept a connection, and TLS and the upgrade as long again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A connection that is not accepted for this long is tried at the next address beside it, and after the last at the first
+/// again: an address may lead nowhere, and TCP repeats itself ever more slowly on a path that was dead for a while.
+const NEXT_ATTEMPT: Duration = Duration::from_millis(250);
+/// How long the resolver is waited for.
+const RESOLVING: Patience = Patience { known: Duration::from_millis(250), unknown: CONNECT_TIMEOUT };
 /// A frame that cannot be written for this long means that the peer has stopped reading.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -175,14 +182,21 @@ pub struct Route {
 /// The task that owns a socket; the caller spawns it beside its other tasks, so none is detached.
 pub type SocketTask = futures_util::future::BoxFuture<'static, ()>;
 
-/// Opens the publisher's socket to the pub server: resolves the name anew, connects, TLS, upgrade.
+/// Opens the publisher's socket to the pub server: asks for the name anew, connects, TLS, upgrade.
 ///
 /// # Errors
 /// [`ConnectError`] names the step that failed.
-pub async fn connect(config: &SignalConfig) -> Result<(Socket, SocketTask), ConnectError> {
+pub async fn connect(config: &SignalConfig, resolver: &Resolver) -> Result<(Socket, SocketTask), ConnectError> {
     let url = spider::socket_url(&config.server, Role::Publisher, &config.channel, &config.query);
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    let tcp = connect_tcp(&host, url.port_or_known_default().unwrap_or(DEFAULT_PORT)).await?;
+    let unresolved = |reason: String| ConnectError::Resolve { host: host.clone(), reason };
+    let resolved = resolver.addresses(&host, RESOLVING).await.map_err(|error| unresolved(error.to_string()))?;
+    if let Some(reason) = &resolved.stale {
+        tracing::debug!(host, %reason, "going on with the addresses of an earlier answer");
+    }
+    let port = url.port_or_known_default().unwrap_or(DEFAULT_PORT);
+    let addresses = resolved.addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+    let tcp = within("TCP connection", connect_tcp(addresses)).await??;
     // Signalling frames are small and latency matters more than the number of packets.
     tcp.set_nodelay(true).map_err(|source| ConnectError::Handshake { host: host.clone(), source })?;
     let route = tcp.local_addr().and_then(|local| Ok(Route { local, server: tcp.peer_addr()? })).ok();
@@ -192,8 +206,7 @@ pub async fn connect(config: &SignalConfig) -> Result<(Socket, SocketTask), Conn
         return upgrade(request, tcp).await.map(routed);
     }
     let connector = TlsConnector::from(tls::client_config(&config.tls)?);
-    let name = ServerName::try_from(host.clone())
-        .map_err(|error| ConnectError::Resolve { host: host.clone(), reason: error.to_string() })?;
+    let name = ServerName::try_from(host.clone()).map_err(|error| unresolved(error.to_string()))?;
     let stream = within("TLS handshake", connector.connect(name, tcp))
         .await?
         .map_err(|source| ConnectError::Handshake { host, source })?;
@@ -216,20 +229,30 @@ pub fn accept_key(key: &[u8]) -> String {
     tungstenite::handshake::derive_accept_key(key)
 }
 
-async fn connect_tcp(host: &str, port: u16) -> Result<TcpStream, ConnectError> {
-    let unresolved = |reason: String| ConnectError::Resolve { host: host.to_owned(), reason };
-    let addresses = within("answer from the resolver", tokio::net::lookup_host((host, port)))
-        .await?
-        .map_err(|error| unresolved(error.to_string()))?;
-    let mut outcome = Err(unresolved("the name has no address".to_owned()));
-    for address in addresses {
-        outcome = match within("TCP connection", TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => return Ok(stream),
-            Ok(Err(source)) => Err(ConnectError::Connect { address, source }),
-            Err(timeout) => Err(timeout),
-        };
+/// The first connection that one of the addresses accepts (RFC 8305 §5); there is at least one. Fails when each has refused.
+async fn connect_tcp(mut addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectError> {
+    let mut attempts = FuturesUnordered::new();
+    let mut next = tokio::time::interval(NEXT_ATTEMPT);
+    let mut turn = 0;
+    loop {
+        tokio::select! {
+            _ = next.tick() => {
+                let address = addresses[turn % addresses.len()];
+                turn += 1;
+                attempts.push(async move { (address, TcpStream::connect(address).await) });
+            }
+            Some((address, outcome)) = attempts.next() => match outcome {
+                Ok(stream) => return Ok(stream),
+                Err(source) => {
+                    addresses.retain(|other| *other != address);
+                    if addresses.is_empty() {
+                        return Err(ConnectError::Connect { address, source });
+                    }
+                    next.reset_immediately();
+                }
+            },
+        }
     }
-    outcome
 }
 
 async fn within<T>(stage: &'static str, work: impl Future<Output = T>) -> Result<T, ConnectError> {
@@ -370,3 +393,6 @@ fn close_reason(error: &tungstenite::Error) -> CloseReason {
         other => CloseReason::Protocol(other.to_string()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use crate::drive::settings::Pulse;
 use crate::logging::recent::Noted;
 use crate::rtc::congestion::meter::LinkCounters;
 use crate::rtc::congestion::{CandidatePair, LinkStatus};
-use crate::rtc::publisher::PublishStatus;
+use crate::rtc::publisher::{PublishStatus, SessionState};
 use crate::telemetry::host::HostReading;
 use crate::telemetry::snapshot::{FrameRates, FurtherSnapshot, LinkReading, ProcessReading, Snapshot};
 use crate::video::control::VideoStats;
@@ -69,6 +69,7 @@ fn snapshot() -> Snapshot {
         channel: "car \"one\"\\\n".to_owned(),
         publish: PublishStatus {
             publishing: true,
+            state: SessionState::Publishing,
             tried: true,
             sessions: 3,
             restarts: 2,

@@ -11,6 +11,7 @@
 //! | `basis` | `transport-cc`, `remb`, `reports`, `silence`, `nothing`, or `fixed`: the camera's own encoder cannot follow |
 //! | `path` | our candidate's type, the peer's, and the protocol: `relay-host/tls` |
 //! | `repairs_refused`, `pictures_dropped` | since the session began |
+//! | `state` | `connecting`, `publishing`, `restarting-ice` (looking for another way), `reconnecting` (making a new session) |
 //! | `restarts` | sessions and ICE restarts since the first session |
 //! | `recovery_ms` | how long the last trouble took from its first sign to a connection, and a `cause` beside the value |
 //!
@@ -43,7 +44,11 @@ pub fn link(status: &LinkStatus, publish: &PublishStatus) -> Vec<String> {
     let recovery = publish.last_recovery.as_ref();
     let recovery = recovery
         .map(|recovery| caused_metric("link", "recovery_ms", recovery.took.as_millis() as u64, Some(&recovery.cause)));
-    known.chain([metric("link", "basis", basis(status))]).chain(path).chain(recovery).collect()
+    known
+        .chain([metric("link", "basis", basis(status)), metric("link", "state", publish.state.name())])
+        .chain(path)
+        .chain(recovery)
+        .collect()
 }
 
 /// What the rate is based on, in a word: see the table.
@@ -78,7 +83,7 @@ mod tests {
     use super::*;
     use crate::rtc::congestion::CandidatePair;
     use crate::rtc::congestion::meter::LinkCounters;
-    use crate::rtc::publisher::Recovery;
+    use crate::rtc::publisher::{Recovery, SessionState};
     use crate::video::rate::{Rung, Targets};
     use crate::video::settings::{Bitrate, Framerate};
 
@@ -108,7 +113,12 @@ mod tests {
     #[test]
     fn each_message_has_the_references_form() {
         let recovery = Recovery { cause: "the network changed".to_owned(), took: Duration::from_millis(640) };
-        let publish = PublishStatus { restarts: 3, last_recovery: Some(recovery), ..PublishStatus::default() };
+        let publish = PublishStatus {
+            restarts: 3,
+            state: SessionState::RestartingIce,
+            last_recovery: Some(recovery),
+            ..PublishStatus::default()
+        };
         let messages = link(&good(), &publish);
         for expected in [
             r#"{"link":{"key":"quality","value":5.0}}"#,
@@ -117,6 +127,7 @@ mod tests {
             r#"{"link":{"key":"restarts","value":3.0}}"#,
             r#"{"link":{"key":"recovery_ms","value":640,"cause":"the network changed"}}"#,
             r#"{"link":{"key":"basis","value":"transport-cc"}}"#,
+            r#"{"link":{"key":"state","value":"restarting-ice"}}"#,
             r#"{"link":{"key":"path","value":"relay-host/tls"}}"#,
         ] {
             assert!(messages.iter().any(|message| message == expected), "{expected} in {messages:#?}");

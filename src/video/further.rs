@@ -56,7 +56,7 @@ impl RateConfig {
     pub fn of_further(&self, bitrate: Bitrate) -> Self {
         let least = Bitrate::from_kbps(LEAST_KBPS).expect("it is the least there is");
         let rates = Self::new(bitrate, least, bitrate).expect("no bit rate is below the least");
-        rates.with_floor(self.bits_per_pixel(), self.slowest())
+        rates.with_floor(self.bits_per_pixel(), self.slowest()).with_fec(self.fec())
     }
 
     /// How the rate of the whole link follows it: this picture's and those of these beside it.
@@ -68,7 +68,8 @@ impl RateConfig {
                 Bitrate::from_kbps(kbps).expect("a sum is no less than the least, and capped at the most")
             };
             let rates = Self::new(sum(Self::start), sum(Self::min), sum(Self::max));
-            rates.expect("sums keep the order of what is added").with_floor(self.bits_per_pixel(), self.slowest())
+            let rates = rates.expect("sums keep the order of what is added");
+            rates.with_floor(self.bits_per_pixel(), self.slowest()).with_fec(self.fec())
         })
     }
 }

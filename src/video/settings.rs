@@ -399,6 +399,16 @@ pub enum EncoderChoice {
     Named(String),
 }
 
+/// Whether pictures carry what lost packets can be rebuilt from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fec {
+    /// They do not.
+    #[default]
+    Off,
+    /// FlexFEC (draft-ietf-payload-flexible-fec-scheme-03), while packets get lost on a long way.
+    FlexFec03,
+}
+
 /// How the picture's rate follows the link.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateConfig {
@@ -407,6 +417,7 @@ pub struct RateConfig {
     max: Bitrate,
     bits_per_pixel: f64,
     slowest: Framerate,
+    fec: Fec,
 }
 
 impl RateConfig {
@@ -418,7 +429,7 @@ impl RateConfig {
     /// Rates at the start of a session, at the least and at the most; `None` unless `min` ≤ `start` ≤ `max`.
     pub fn new(start: Bitrate, min: Bitrate, max: Bitrate) -> Option<Self> {
         let (bits_per_pixel, slowest) = (Self::BITS_PER_PIXEL, Self::SLOWEST);
-        (min <= start && start <= max).then_some(Self { start, min, max, bits_per_pixel, slowest })
+        (min <= start && start <= max).then_some(Self { start, min, max, bits_per_pixel, slowest, fec: Fec::Off })
     }
 
     /// The same rates, with another floor for the picture: see [`RateConfig::bits_per_pixel`] and
@@ -426,6 +437,12 @@ impl RateConfig {
     #[must_use]
     pub fn with_floor(self, bits_per_pixel: f64, slowest: Framerate) -> Self {
         Self { bits_per_pixel, slowest, ..self }
+    }
+
+    /// The same rates, with forward error correction or without.
+    #[must_use]
+    pub fn with_fec(self, fec: Fec) -> Self {
+        Self { fec, ..self }
     }
 
     /// `start` at the most, and as little as a picture can be had for.
@@ -458,5 +475,10 @@ impl RateConfig {
     /// The frame rate never steps down below this.
     pub fn slowest(&self) -> Framerate {
         self.slowest
+    }
+
+    /// Whether lost packets can be rebuilt by a peer that agrees to it; from the next session on.
+    pub fn fec(&self) -> Fec {
+        self.fec
     }
 }

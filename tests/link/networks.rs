@@ -1,10 +1,12 @@
 //! The publisher behind a router that translates addresses, on a network that is slow, lossy, gone for a while, or
 //! suddenly another one. What is measured in full is in `benches/link`; here are the claims that must never break.
 
+use std::time::Duration;
+
 use crate::lab::{Agrees, Event, Measured, Scenario, measure, percentile};
 
 const fn scenario(agrees: Agrees, most_kbps: u32, seconds: u64, events: &'static [(u64, Event)]) -> Scenario {
-    Scenario { name: "test", agrees, most_kbps, seconds, events }
+    Scenario::new("test", agrees, most_kbps, seconds, events)
 }
 
 fn rate(measured: &Measured, from: f64) -> f64 {
@@ -53,6 +55,24 @@ fn lost_packets_are_repaired() {
         let told = measured.near.link.iter().filter_map(|(_, status)| status.loss).fold(0.0, f64::max);
         assert!(told > 0.005, "and the loss is told: {told}");
     }
+}
+
+#[test]
+fn with_forward_error_correction_pictures_do_not_wait_for_what_was_lost_on_a_long_way() {
+    const LOSS: &[(u64, Event)] = &[(0, Event::Rate(3000)), (0, Event::Loss(5))];
+    let far_away = scenario(Agrees::ToTransportCc, 1500, 16, LOSS).far_away(Duration::from_millis(200));
+    let waited = |measured: &Measured| {
+        let late = measured.lateness_ms(6.0, 16.0);
+        late.iter().filter(|late| **late > 120.0).count() as f64 / late.len() as f64
+    };
+    let (bare, protected) = (measure(far_away), measure(far_away.protected()));
+    let packets = |measured: &Measured| measured.near.link.last().map(|(_, status)| status.counters.protection_packets);
+    assert_eq!(packets(&bare), Some(0), "off, it costs nothing");
+    assert!(packets(&protected) > Some(200), "{:?}", packets(&protected));
+    let (bare_waited, protected_waited) = (waited(&bare), waited(&protected));
+    assert!(bare_waited > 0.4, "a loss delays its picture, and those behind it, by a round trip: {bare_waited}");
+    assert!(protected_waited < bare_waited / 2.0, "{protected_waited}, without {bare_waited}");
+    assert!(rate(&protected, 6.0) >= 25.0, "{}", rate(&protected, 6.0));
 }
 
 #[test]

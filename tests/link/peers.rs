@@ -24,6 +24,7 @@ use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::SignalConfig;
 use rtcpub::signal::spider::Message;
 use rtcpub::video::frame::AccessUnit;
+use rtcpub::video::settings::Fec;
 use rtcpub::video::units::{AccessUnitSender, Offered, access_unit_channel};
 use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite;
@@ -143,7 +144,7 @@ impl Far {
 async fn receiver(agrees: Agrees, arrivals: Arrivals) -> (Far, mpsc::Receiver<Arc<dyn DataChannel>>) {
     let engine = match agrees {
         Agrees::ToNothing => engine::media_engine().unwrap(),
-        Agrees::AndTells | Agrees::ButIsSilent => engine::publishing_media_engine().unwrap(),
+        Agrees::AndTells | Agrees::ButIsSilent => engine::publishing_media_engine(Fec::Off).unwrap(),
     };
     let registry = match agrees {
         Agrees::AndTells => Registry::new().with(Slot::TwccReceiver, TwccReceiverBuilder::new().build()),

@@ -1,7 +1,7 @@
 //! `[rate]`
 
 use crate::config::reader::{Read, Reader};
-use crate::video::settings::{Bitrate, Framerate, RateConfig};
+use crate::video::settings::{Bitrate, Fec, Framerate, RateConfig};
 
 /// `start` is `encoder.bitrate_kbps`, which the other two rates lie around.
 pub(super) fn read(reader: &mut Reader<'_>, start: Read<Bitrate>) -> Read<RateConfig> {
@@ -10,6 +10,7 @@ pub(super) fn read(reader: &mut Reader<'_>, start: Read<Bitrate>) -> Read<RateCo
     let most = reader.integer_if_given("rate.max_kbps", RANGE);
     let bits_per_pixel = reader.decimal("rate.bits_per_pixel", 0.0..=1.0, RateConfig::BITS_PER_PIXEL);
     let slowest = reader.integer("rate.slowest_framerate", 1..=Framerate::MAX, RateConfig::SLOWEST.per_second());
+    let fec = reader.choice("rate.fec", &[("off", Fec::Off), ("flexfec-03", Fec::FlexFec03)]);
     let (least, most, start) = (least?, most?, start?);
 
     let defaults = RateConfig::up_to(start);
@@ -32,5 +33,5 @@ pub(super) fn read(reader: &mut Reader<'_>, start: Read<Bitrate>) -> Read<RateCo
         return Err(reader.problem("rate.max_kbps", remedy));
     };
     let slowest = Framerate::new(slowest?).expect("the range is that of Framerate");
-    Ok(config.with_floor(bits_per_pixel?, slowest))
+    Ok(config.with_floor(bits_per_pixel?, slowest).with_fec(fec?))
 }

@@ -29,6 +29,7 @@ pub struct LinkMeter {
     sent_bytes: AtomicU64,
     sent_packets: AtomicU64,
     repair_bytes: AtomicU64,
+    protection_packets: AtomicU64,
     repairs_refused: AtomicU64,
     repairs_impossible: AtomicU64,
     packets_missed: AtomicU64,
@@ -94,8 +95,10 @@ pub struct LinkCounters {
     pub sent_bytes: u64,
     /// RTP packets sent, repairs included.
     pub sent_packets: u64,
-    /// Bytes of repairs among them.
+    /// Bytes of repairs among them, asked for or not.
     pub repair_bytes: u64,
+    /// Packets of forward error correction among them.
+    pub protection_packets: u64,
     /// Packets that the peer missed and asked for again (NACK), each counted once.
     pub packets_missed: u64,
     /// Repairs not sent because others had used up their share of the link.
@@ -115,6 +118,7 @@ impl LinkMeter {
             sent_bytes: AtomicU64::new(0),
             sent_packets: AtomicU64::new(0),
             repair_bytes: AtomicU64::new(0),
+            protection_packets: AtomicU64::new(0),
             repairs_refused: AtomicU64::new(0),
             repairs_impossible: AtomicU64::new(0),
             packets_missed: AtomicU64::new(0),
@@ -154,6 +158,7 @@ impl LinkMeter {
             sent_bytes: self.sent_bytes.load(Relaxed),
             sent_packets: self.sent_packets.load(Relaxed),
             repair_bytes: self.repair_bytes.load(Relaxed),
+            protection_packets: self.protection_packets.load(Relaxed),
             packets_missed: self.packets_missed.load(Relaxed),
             repairs_refused: self.repairs_refused.load(Relaxed),
             repairs_impossible: self.repairs_impossible.load(Relaxed),
@@ -168,9 +173,13 @@ impl LinkMeter {
 
     /// How long an answer takes: the round trip by the last receiver report, and what packets stand in the queue since.
     pub(super) fn round_trip(&self) -> Duration {
-        let said = self.said();
-        let reported = said.reception.and_then(|reception| reception.value.round_trip);
-        reported.unwrap_or_default().max(said.queue)
+        let queue = self.said().queue;
+        self.reported_round_trip().unwrap_or_default().max(queue)
+    }
+
+    /// The round trip by the last receiver report, where that tells it.
+    pub(super) fn reported_round_trip(&self) -> Option<Duration> {
+        self.said().reception.and_then(|reception| reception.value.round_trip)
     }
 
     /// Waits until the peer has said something new of the link. Cancel safe.
@@ -260,6 +269,10 @@ impl LinkMeter {
     pub(crate) fn missed(&self, packets: u64, impossible: u64) {
         self.packets_missed.fetch_add(packets, Relaxed);
         self.repairs_impossible.fetch_add(impossible, Relaxed);
+    }
+
+    pub(super) fn protected(&self, packets: u64) {
+        self.protection_packets.fetch_add(packets, Relaxed);
     }
 
     pub(super) fn refused_repair(&self) {

@@ -7,13 +7,16 @@
 //! ```
 //!
 //! The interceptors sit in every peer's chain and are passive until the peer has agreed to transport-wide feedback: to
-//! any other peer packets leave as they would without them.
+//! any other peer packets leave as they would without them. Forward error correction ([`flexfec`]) joins them when it is
+//! configured, and is passive until the peer has agreed to that.
 
 mod control;
 mod estimator;
+mod flexfec;
 pub mod meter;
 mod pacer;
 mod pacing;
+mod protection;
 pub(crate) mod reception;
 pub(crate) mod repair;
 mod status;
@@ -27,10 +30,11 @@ use rtc::interceptor::Slot;
 use webrtc::peer_connection::Registry;
 
 use super::streams::Streams;
-use crate::video::settings::RateConfig;
+use crate::video::settings::{Fec, RateConfig};
 pub(crate) use control::run_rate_control;
 pub use control::{FurtherRateEdge, Picture, RateEdge};
 use estimator::Estimator;
+use flexfec::FlexFec;
 use meter::LinkMeter;
 use pacing::Pacing;
 pub use status::{CandidatePair, LinkStatus};
@@ -43,6 +47,10 @@ pub(crate) fn control(registry: Registry, rate: &RateConfig, streams: &Streams, 
     let now = Instant::now();
     let bps = |rate: crate::video::settings::Bitrate| f64::from(rate.bps());
     let estimator = Estimator::new(bps(rate.start()), bps(rate.min()), bps(rate.max()), now);
+    let registry = match rate.fec() {
+        Fec::Off => registry,
+        Fec::FlexFec03 => registry.with(Slot::FecEncoder, FlexFec::new(meter.clone())),
+    };
     registry
         .with(Slot::CongestionControl, TransportCc::new(meter.clone(), streams.clone(), estimator))
         .with(Slot::Pacer, Pacing::new(meter, streams.clone(), now))

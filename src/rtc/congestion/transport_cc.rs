@@ -6,7 +6,7 @@
 //! history takes packets named in a lost feedback for lost packets, and its pacer holds everything above the start rate
 //! for ever when no feedback comes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -37,6 +37,8 @@ pub(super) struct TransportCc {
     /// The id of the header extension for each stream that is numbered.
     extensions: HashMap<u32, u8>,
     pictures: Streams,
+    /// The streams of forward error correction.
+    protecting: HashSet<u32>,
     next: u16,
     history: Vec<Option<Departure>>,
     // Emptied by the crate after each packet it puts in.
@@ -59,6 +61,7 @@ impl TransportCc {
             estimator,
             extensions: HashMap::new(),
             pictures,
+            protecting: HashSet::new(),
             next: 0,
             history: vec![None; HISTORY],
             read: VecDeque::new(),
@@ -115,6 +118,13 @@ impl TransportCc {
     }
 }
 
+/// The id of the header extension that the peer has agreed to, when it has.
+pub(super) fn agreed_extension(info: &StreamInfo) -> Option<u8> {
+    let agreed = info.rtcp_feedback.iter().any(|feedback| feedback.typ.eq_ignore_ascii_case("transport-cc"));
+    let extension = info.rtp_header_extensions.iter().find(|extension| extension.uri == TRANSPORT_CC_URI);
+    extension.and_then(|extension| u8::try_from(extension.id).ok()).filter(|id| agreed && *id > 0)
+}
+
 fn slot(sequence: u16) -> usize {
     usize::from(sequence) % HISTORY
 }
@@ -144,6 +154,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
         let repair = packet.message.has(&Attribute::Retransmission);
         let now = packet.now;
         if let Packet::Rtp(rtp) = &mut packet.message.packet {
+            let repair = repair || self.protecting.contains(&rtp.header.ssrc);
             self.sent(rtp, repair, now);
         }
         self.write.push_back(packet);
@@ -157,9 +168,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
 
 impl Interceptor for TransportCc {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
-        let agreed = info.rtcp_feedback.iter().any(|feedback| feedback.typ.eq_ignore_ascii_case("transport-cc"));
-        let extension = info.rtp_header_extensions.iter().find(|extension| extension.uri == TRANSPORT_CC_URI);
-        let id = extension.and_then(|extension| u8::try_from(extension.id).ok()).filter(|id| agreed && *id > 0);
+        self.protecting.extend(info.ssrc_fec);
+        let id = agreed_extension(info);
         for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
             match id {
                 Some(id) => self.extensions.insert(ssrc, id),
@@ -172,6 +182,7 @@ impl Interceptor for TransportCc {
     fn unbind_local_stream(&mut self, info: &StreamInfo) {
         for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
             self.extensions.remove(&ssrc);
+            self.protecting.remove(&ssrc);
         }
         self.meter.set_transport_cc(!self.extensions.is_empty());
     }

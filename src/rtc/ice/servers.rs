@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -12,14 +12,13 @@ use webrtc::peer_connection::RTCIceServer;
 
 use super::credential::UserPassword;
 use crate::calendar::unix_time;
+use crate::resolver::{Patience, ResolveError, Resolver};
 use crate::rtc::settings::{IceServer, ServerAddress, TurnServer, TurnTransport};
 use crate::rtc::turn::stream::{StreamTarget, Tls};
 use crate::signal::tls;
 
-/// A name that was never resolved may delay an offer by this much; what resolves later serves the next session.
-const FIRST_RESOLUTION: Duration = Duration::from_secs(1);
-/// A name that was resolved before: its last addresses will do.
-const NEXT_RESOLUTION: Duration = Duration::from_millis(250);
+/// A name that was never resolved may delay an offer by a second; what is answered later serves the next session.
+const RESOLVING: Patience = Patience { known: Duration::from_millis(250), unknown: Duration::from_secs(1) };
 /// Of relays that are equally good to it, the crate takes the one it knew first. So a stream waits this long for the relays
 /// that are better by their transport: a first datagram that was lost is repeated after 200 ms.
 const BETTER_FIRST: Duration = Duration::from_millis(300);
@@ -44,8 +43,7 @@ pub(crate) enum Purpose {
 
 struct Server {
     config: IceServer,
-    /// The addresses of its name, when last resolved.
-    known: Mutex<Vec<SocketAddr>>,
+    resolver: Arc<Resolver>,
     tls: OnceCell<Tls>,
     purpose: Purpose,
     trouble: Mutex<Option<String>>,
@@ -110,10 +108,10 @@ impl Snapshot {
 }
 
 impl IceServers {
-    pub(crate) fn new(servers: &[IceServer], purpose: Purpose) -> Self {
+    pub(crate) fn new(servers: &[IceServer], purpose: Purpose, resolver: Arc<Resolver>) -> Self {
         let server = |config: &IceServer| Server {
             config: config.clone(),
-            known: Mutex::default(),
+            resolver: resolver.clone(),
             tls: OnceCell::new(),
             purpose,
             trouble: Mutex::default(),
@@ -175,20 +173,23 @@ impl Server {
     }
 
     async fn resolve(&self) -> Vec<SocketAddr> {
-        let known = lock(&self.known).clone();
-        let patience = if known.is_empty() { FIRST_RESOLUTION } else { NEXT_RESOLUTION };
-        match tokio::time::timeout(patience, resolve(self.config.address())).await {
-            Ok(Ok(addresses)) if !addresses.is_empty() => {
-                lock(&self.known).clone_from(&addresses);
-                if matches!(self.config, IceServer::Stun(_)) {
-                    self.note(None);
-                }
+        let ServerAddress { host, port } = self.config.address();
+        let (addresses, trouble) = match self.resolver.addresses(&host.to_string(), RESOLVING).await {
+            Ok(resolved) => (resolved.addresses, resolved.stale),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        match trouble {
+            None if matches!(self.config, IceServer::Stun(_)) => self.note(None),
+            None => {}
+            Some(ResolveError::NoAddress) => self.note(Some("its name has no address")),
+            Some(error @ ResolveError::Refused(_)) => {
+                self.note(Some(&format!("its name cannot be resolved: {error}")));
             }
-            Ok(Ok(_)) => self.note(Some("its name has no address")),
-            Ok(Err(error)) => self.note(Some(&format!("its name cannot be resolved: {error}"))),
-            Err(_) => self.note(Some("its name is not resolved in time; is the DNS server reachable?")),
+            Some(ResolveError::Silent) => {
+                self.note(Some("its name is not resolved in time; is the DNS server reachable?"));
+            }
         }
-        lock(&self.known).clone()
+        addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect()
     }
 
     async fn tls(&self) -> Option<Tls> {
@@ -245,18 +246,6 @@ async fn prepare_tls(config: &IceServer) -> Result<Tls, String> {
     Ok(Tls { config, name })
 }
 
-/// The addresses of a server now.
-///
-/// # Errors
-/// What the system's resolver says.
-pub(crate) async fn resolve(address: &ServerAddress) -> io::Result<Vec<SocketAddr>> {
-    match &address.host {
-        Host::Ipv4(ip) => Ok(vec![(*ip, address.port).into()]),
-        Host::Ipv6(ip) => Ok(vec![(*ip, address.port).into()]),
-        Host::Domain(name) => Ok(tokio::net::lookup_host((name.as_str(), address.port)).await?.collect()),
-    }
-}
-
 /// The name a server's certificate must be for.
 pub(crate) fn server_name(address: &ServerAddress) -> Result<ServerName<'static>, String> {
     let name = match &address.host {
@@ -299,7 +288,7 @@ mod tests {
 
     async fn snapshot(urls: &[&str]) -> Snapshot {
         let servers: Vec<_> = urls.iter().map(|url| server(url)).collect();
-        IceServers::new(&servers, Purpose::Probe).snapshot().await
+        IceServers::new(&servers, Purpose::Probe, Arc::default()).snapshot().await
     }
 
     #[tokio::test]
@@ -341,7 +330,7 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_cannot_be_resolved_has_no_address_and_a_trouble() {
         let servers = [server("turn:no-such-host.invalid"), server("turn:192.0.2.1")];
-        let servers = IceServers::new(&servers, Purpose::Probe);
+        let servers = IceServers::new(&servers, Purpose::Probe, Arc::default());
         let snapshot = servers.snapshot().await;
         assert!(snapshot.addresses(0).is_empty() && servers.trouble(0).is_some());
         assert!(!snapshot.addresses(1).is_empty() && servers.trouble(1).is_none());

@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use rtc::interceptor::{
-    NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder, Registry, SenderReportBuilder, Slot,
+    FlexFec03ReceiveBuilder, NackGeneratorBuilder, NackResponderBuilder, ReceiverReportBuilder, Registry,
+    SenderReportBuilder, Slot, TwccReceiverBuilder,
 };
-use rtc::peer_connection::configuration::interceptor_registry::configure_twcc_receiver_only;
 use rtc::peer_connection::configuration::media_engine::MediaEngine;
-use rtc::rtp_transceiver::rtp_sender::{RTCRtpHeaderExtensionCapability, RtpCodecKind};
+use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpHeaderExtensionCapability, RtpCodecKind};
 use webrtc::error::Result;
 
 use super::interceptors::{KeyFrameRequestsToApplication, RtxUnwrap};
-use crate::rtc::engine::media_engine;
+use crate::rtc::congestion::TRANSPORT_CC_URI;
+use crate::rtc::engine::{media_engine, register_flexfec};
 
 /// A lost packet is asked for again this often. The library's default of 100 ms would be visible; on a local network
 /// the answer takes a few milliseconds.
@@ -27,15 +28,24 @@ pub(super) const PLAYOUT_DELAY_URI: &str = "http://www.webrtc.org/experiments/rt
 /// Show each picture as soon as it is whole.
 pub(super) const NO_PLAYOUT_DELAY: [u8; 3] = [0; 3];
 
+/// Arrivals are noted in front of forward error correction: what that rebuilds has no number that was ever sent.
+const ARRIVALS: usize = 5_500;
+
 /// For the publisher's side: repair what is lost on the way in, and report arrivals to its congestion control.
 pub(super) fn uplink() -> Result<(MediaEngine, Registry)> {
     let mut engine = media_engine()?;
+    register_flexfec(&mut engine)?;
+    let feedback = RTCPFeedback { typ: "transport-cc".to_owned(), parameter: String::new() };
+    engine.register_feedback(feedback, RtpCodecKind::Video);
+    let extension = RTCRtpHeaderExtensionCapability { uri: TRANSPORT_CC_URI.to_owned() };
+    engine.register_header_extension(extension, RtpCodecKind::Video, None)?;
     let nacks = NackGeneratorBuilder::new().with_interval(NACK_INTERVAL).with_max_nacks_per_packet(NACKS_PER_PACKET);
     let registry = Registry::new()
+        .with(Slot::from(ARRIVALS), TwccReceiverBuilder::new().build())
+        .with(Slot::FecDecoder, FlexFec03ReceiveBuilder::new().build())
         .with(Slot::from(6_500), RtxUnwrap::default())
         .with(Slot::NackGenerator, nacks.build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
-    let registry = configure_twcc_receiver_only(registry, &mut engine)?;
     Ok((engine, registry))
 }
 

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
-use crate::signal::backoff::Backoff;
+use crate::signal::backoff::{Attempt, Backoff};
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::spider::{CandidateInit, Incoming, Message};
 
@@ -344,9 +344,9 @@ impl Session {
 
     /// The dialogue is over: close what only it needs, keep the live peer, and try again after a while.
     fn lost(&mut self, reason: String, now: Instant, out: &mut Vec<Action>) {
-        match &self.signalling {
+        let attempt = match &self.signalling {
             Signalling::Stopped | Signalling::Waiting { .. } => return,
-            Signalling::Connecting => {}
+            Signalling::Connecting => Attempt::NotReached,
             Signalling::Up(dialogue) => {
                 out.push(Action::CloseSocket);
                 // A live peer outlives the socket; one that was just lost is closed already.
@@ -356,9 +356,10 @@ impl Session {
                 if dialogue.connected_at.is_some_and(|since| now.saturating_duration_since(since) >= STABLE_AFTER) {
                     self.backoff.reset();
                 }
+                Attempt::Failed
             }
-        }
-        let retry_in = self.backoff.next_delay(self.random.random());
+        };
+        let retry_in = self.backoff.next_delay(attempt, self.random.random());
         self.signalling = Signalling::Waiting { until: now + retry_in };
         if self.told.as_ref() != Some(&reason) {
             self.told = Some(reason.clone());

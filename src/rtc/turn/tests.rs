@@ -24,7 +24,7 @@ fn crypto() -> Arc<dyn rtc::crypto::RTCCryptoProvider> {
 
 /// A client on a socket of ours, and what the socket reports as lost.
 async fn client(server: IceServer) -> (TurnClient, Arc<Mutex<Vec<String>>>) {
-    let servers = Arc::new(IceServers::new(&[server], Purpose::Sessions));
+    let servers = Arc::new(IceServers::new(&[server], Purpose::Sessions, Arc::default()));
     let snapshot = Arc::new(servers.snapshot().await);
     let relay: Relay = snapshot.relays().next().expect("a TURN server").clone();
     let lost = Arc::new(Mutex::new(Vec::new()));

@@ -9,8 +9,10 @@ use rtcpub::signal::settings::SignalConfig;
 use rtcpub::signal::spider::{Incoming, Message, parse};
 use tokio_tungstenite::tungstenite;
 
+use super::Scenario;
 use super::net::FAR_ADDRESS;
 use super::pictures::{Assembler, Picture};
+use super::wire::{self, Wire};
 use crate::spider::{Server, ServerSocket};
 
 /// A decoder that has waited this long for a packet asks for a key frame, and again after as long.
@@ -35,25 +37,32 @@ pub struct Arrived {
 pub type Shared = Arc<Mutex<Arrived>>;
 
 /// Serves one publisher after another, until dropped.
-pub async fn serve(agrees: Agrees, arrived: Shared, ready: tokio::sync::oneshot::Sender<SignalConfig>) {
+pub async fn serve(scenario: Scenario, arrived: Shared, ready: tokio::sync::oneshot::Sender<SignalConfig>) {
     let server = Server::start_at(&format!("{FAR_ADDRESS}:0")).await;
     let _ = ready.send(server.signal_config());
     loop {
         let (socket, _, _) = server.accept().await;
-        tokio::spawn(session(socket, agrees, arrived.clone()));
+        tokio::spawn(session(socket, scenario, arrived.clone()));
     }
 }
 
-async fn session(mut socket: ServerSocket, agrees: Agrees, arrived: Shared) {
+async fn session(mut socket: ServerSocket, scenario: Scenario, arrived: Shared) {
     let address = format!("{FAR_ADDRESS}:0").parse().expect("an address");
     let mut peer = PublisherPeer::new(&[address]).await.expect("a peer");
+    let mut wires = Vec::new();
     loop {
         tokio::select! {
             frame = socket.next() => match incoming(frame) {
                 None => return,
                 Some(frame) => match frame {
                     Incoming::Message(Message::Offer(sdp)) => {
-                        let answer = edited(&peer.peer.answer(sdp).await.expect("an answer"), agrees);
+                        let mut answer = edited(&peer.peer.answer(sdp).await.expect("an answer"), scenario.agrees);
+                        if !scenario.round_trip.is_zero() {
+                            let far = format!("{FAR_ADDRESS}:{}", wire::port_of(&answer)).parse().expect("an address");
+                            let laid = Wire::lay(far, scenario.round_trip / 2, None).await;
+                            answer = wire::at_the_wire(&answer, laid.address);
+                            wires.push(laid);
+                        }
                         let answer = tungstenite::Message::text(Message::Answer(answer).to_text());
                         let _ = socket.send(answer).await;
                     }

@@ -1,15 +1,19 @@
 //! The real publisher with a real encoder, through network namespaces, to a real receiving peer; what happens to the
 //! network in between is a scenario. Real time. Needs root, iproute2 and nftables. Shared with `benches/link`.
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "tests and measurements use their own parts of it")]
+#![allow(clippy::disallowed_methods, reason = "it measures")]
 
 pub mod far;
+pub mod names;
 pub mod near;
 pub mod net;
 pub mod pictures;
+pub mod wire;
 
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rtcpub::video::settings::Fec;
 use tokio::runtime::Builder;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -44,9 +48,34 @@ pub struct Scenario {
     pub agrees: Agrees,
     /// The publisher's own limit.
     pub most_kbps: u32,
+    pub fec: Fec,
+    /// How long datagrams are on their way to the server and back.
+    pub round_trip: Duration,
     pub seconds: u64,
     /// Second, event; in order.
     pub events: &'static [(u64, Event)],
+}
+
+impl Scenario {
+    pub const fn new(
+        name: &'static str,
+        agrees: Agrees,
+        most_kbps: u32,
+        seconds: u64,
+        events: &'static [(u64, Event)],
+    ) -> Self {
+        Self { name, agrees, most_kbps, fec: Fec::Off, round_trip: Duration::ZERO, seconds, events }
+    }
+
+    /// The same with the server this far away.
+    pub const fn far_away(self, round_trip: Duration) -> Self {
+        Self { round_trip, ..self }
+    }
+
+    /// The same with forward error correction.
+    pub const fn protected(self) -> Self {
+        Self { fec: Fec::FlexFec03, ..self }
+    }
 }
 
 /// Everything one scenario left behind.
@@ -82,7 +111,7 @@ pub fn measure(scenario: Scenario) -> Measured {
         enter();
         runtime().block_on(async {
             tokio::select! {
-                () = far::serve(scenario.agrees, arrived, ready) => {}
+                () = far::serve(scenario, arrived, ready) => {}
                 () = ended.cancelled() => {}
             }
         });
@@ -91,7 +120,7 @@ pub fn measure(scenario: Scenario) -> Measured {
     let near_side = thread::spawn(move || {
         enter();
         let config = config.blocking_recv().expect("the server is up");
-        runtime().block_on(near::run(config, scenario.most_kbps, did, ended));
+        runtime().block_on(near::run(config, scenario, did, ended));
     });
 
     let waiting = Instant::now();

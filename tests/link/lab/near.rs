@@ -21,6 +21,8 @@ use rtcpub::video::units::access_unit_channel;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::Scenario;
+
 /// Bits at any rate asked for, and motion: the encoder is never the limit.
 const SOURCE: &str = "videotestsrc is-live=true pattern=smpte horizontal-speed=8 ! video/x-raw";
 const START_KBPS: u32 = 800;
@@ -55,7 +57,7 @@ fn kbps(kbps: u32) -> Bitrate {
 }
 
 /// Publishes until `shutdown`.
-pub async fn run(signal: SignalConfig, most_kbps: u32, did: Shared, shutdown: CancellationToken) {
+pub async fn run(signal: SignalConfig, scenario: Scenario, did: Shared, shutdown: CancellationToken) {
     let (sender, units) = access_unit_channel();
     let (size, framerate) = (Size::new(640, 480).expect("a size"), Framerate::new(30).expect("a rate"));
     let config = VideoConfig {
@@ -63,7 +65,7 @@ pub async fn run(signal: SignalConfig, most_kbps: u32, did: Shared, shutdown: Ca
         rear: None,
         encoder: EncoderConfig {
             choice: EncoderChoice::Named("x264enc".into()),
-            bitrate: kbps(START_KBPS.min(most_kbps)),
+            bitrate: kbps(START_KBPS.min(scenario.most_kbps)),
             key_frame_interval: std::time::Duration::from_secs(20),
         },
     };
@@ -78,7 +80,7 @@ pub async fn run(signal: SignalConfig, most_kbps: u32, did: Shared, shutdown: Ca
         metrics,
         counters: Arc::default(),
         status: watch::Sender::new(PublishStatus::default()),
-        rate: rate(pipeline.control(), most_kbps, size, framerate, did.clone()),
+        rate: rate(pipeline.control(), scenario, (size, framerate), did.clone()),
     };
     let status = edges.status.subscribe();
     let watching = tokio::spawn(watch_link(edges.rate.link.subscribe(), did.clone()));
@@ -101,11 +103,12 @@ fn key_frames(video: VideoControl, did: Shared) -> Arc<dyn Fn() + Send + Sync> {
     })
 }
 
-fn rate(video: VideoControl, most_kbps: u32, size: Size, framerate: Framerate, did: Shared) -> RateEdge {
+fn rate(video: VideoControl, scenario: Scenario, (size, framerate): (Size, Framerate), did: Shared) -> RateEdge {
+    let Scenario { most_kbps, fec, .. } = scenario;
     let config = RateConfig::new(kbps(START_KBPS.min(most_kbps)), kbps(150), kbps(most_kbps)).expect("in order");
     let picture = Picture { size, framerate, steering: Steering::ANY };
     RateEdge {
-        config: watch::channel(config).1,
+        config: watch::channel(config.with_fec(fec)).1,
         picture: Box::new(move || picture),
         apply: Box::new(move |targets| {
             video.follow(targets.picture());

@@ -6,7 +6,9 @@
 //! ```
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -71,6 +73,30 @@ impl Net {
         net
     }
 
+    /// What is run in the publisher's namespace by `ip netns exec` asks this DNS server.
+    pub fn name_server(&self, address: IpAddr) {
+        std::fs::create_dir_all(self.configuration()).expect("root may");
+        let server = format!("nameserver {address}\n");
+        std::fs::write(self.configuration().join("resolv.conf"), server).expect("root may");
+    }
+
+    fn configuration(&self) -> PathBuf {
+        Path::new("/etc/netns").join(&self.near)
+    }
+
+    /// The publisher's namespace.
+    pub fn near_name(&self) -> &str {
+        &self.near
+    }
+
+    /// Gives the publisher one more interface, which leads nowhere.
+    pub fn add_interface(&self, name: &str, address: &str) {
+        let near = &self.near;
+        run(&format!("ip -n {near} link add {name} type veth peer name {name}-end"));
+        run(&format!("ip -n {near} addr add {address} dev {name} nodad"));
+        run(&format!("ip -n {near} link set {name} up"));
+    }
+
     pub fn apply(&self, event: Event) {
         let Self { near, middle, .. } = self;
         match event {
@@ -131,6 +157,7 @@ impl Drop for Net {
         for name in [&self.near, &self.middle, &self.far] {
             let _ = Command::new("ip").args(["netns", "del", name]).output();
         }
+        let _ = std::fs::remove_dir_all(self.configuration());
     }
 }
 

@@ -5,8 +5,6 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
 use rtc::shared::TransportContext;
 
 use super::*;
-use crate::rtc::streams::Stream;
-use crate::video::trace::LatencyTrace;
 
 const MEDIA: u32 = 1;
 const REPAIRS: u32 = 2;
@@ -19,9 +17,7 @@ fn origin() -> Instant {
 
 fn interceptor(now: Instant) -> (TransportCc, Arc<LinkMeter>) {
     let meter = Arc::new(LinkMeter::of(1));
-    let on_key_frame_request = Arc::new(|| {});
-    let stream = Stream { ssrc: MEDIA, rtx: REPAIRS, on_key_frame_request, trace: LatencyTrace::default() };
-    let streams = Streams::new([stream]);
+    let streams = Streams::only(MEDIA, REPAIRS);
     (TransportCc::new(meter.clone(), streams, Estimator::new(800e3, 150e3, 4000e3, now)), meter)
 }
 

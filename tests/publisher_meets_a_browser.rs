@@ -1,0 +1,166 @@
+//! The publisher straight to a real browser, Debian's Chromium: over a long wire that loses packets, and to one that hides
+//! its address.
+
+#![allow(clippy::disallowed_methods, reason = "the tests measure")]
+
+mod common;
+#[path = "link/lab/mod.rs"]
+mod lab;
+mod spider;
+
+use std::net::{IpAddr, UdpSocket};
+use std::time::Duration;
+
+use common::chromium::{Chromium, Page};
+use futures_util::SinkExt;
+use lab::wire::{self, Wire};
+use lab::{Agrees, ONE_AT_A_TIME, Scenario, near};
+use rtcpub::signal::settings::{SignalConfig, Trickle};
+use rtcpub::signal::spider::Message;
+use serde_json::Value;
+use spider::{Server, ServerSocket, text};
+use tokio_tungstenite::tungstenite;
+use tokio_util::sync::CancellationToken;
+
+const DELAY: Duration = Duration::from_millis(60);
+/// One of so many datagrams is lost: 5 %.
+const LOSE_EVERY: u64 = 20;
+/// By then the loss is known.
+const KNOWN_AFTER: Duration = Duration::from_secs(6);
+const WATCHED: Duration = Duration::from_secs(8);
+
+/// Answers an offer and shows the picture; gives the answer with all candidates.
+const ANSWER: &str = "(async (sdp) => { const peer = window.peer = new RTCPeerConnection(); \
+     peer.ontrack = ({track}) => { const video = document.createElement('video'); video.muted = video.autoplay = true; \
+       video.srcObject = new MediaStream([track]); document.body.append(video); }; \
+     await peer.setRemoteDescription({type: 'offer', sdp}); await peer.setLocalDescription(); \
+     await new Promise((done) => { const look = () => peer.iceGatheringState === 'complete' ? done() : setTimeout(look, 20); \
+       look(); }); return peer.localDescription.sdp; })";
+
+/// What the browser counts of the picture.
+const STATISTICS: &str = "(async () => [...(await window.peer.getStats()).values()]\
+     .find((report) => report.type === 'inbound-rtp' && report.kind === 'video'))()";
+
+/// The offer without candidates, which the wire stands for, and without repetitions.
+fn as_given_to_the_browser(offer: &str, keep_fec: bool) -> String {
+    let gone = |payload_type: &str| payload_type == "97" || (!keep_fec && payload_type == "98");
+    let kept = |line: &&str| {
+        let about = line.split_once(':').map(|(_, about)| about.split([' ', ':']).next().unwrap_or_default());
+        let of_gone =
+            ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"].iter().any(|kind| line.starts_with(kind)) && about.is_some_and(gone);
+        let groups = line.starts_with("a=ssrc-group:FID") || (!keep_fec && line.starts_with("a=ssrc-group:FEC-FR"));
+        !(of_gone || groups || line.starts_with("a=candidate:") || line.ends_with(" nack"))
+    };
+    let without = |line: &str| match line.starts_with("m=video ") {
+        true => line.split(' ').filter(|word| !gone(word)).collect::<Vec<_>>().join(" "),
+        false => line.to_owned(),
+    };
+    offer.lines().map(str::trim_end).filter(kept).map(|line| without(line) + "\r\n").collect()
+}
+
+/// Eight seconds of a session with the browser. No packet is sent twice: what was lost is rebuilt, or stays lost.
+struct Watched {
+    /// Pictures a second.
+    decoded: f64,
+    key_frames_asked: f64,
+    repairs_received: f64,
+    repairs_sent: u64,
+}
+
+async fn watch_over_a_lossy_wire(browser_takes_it: bool) -> Watched {
+    let server = Server::start().await;
+    let (did, shutdown) = (near::Shared::default(), CancellationToken::new());
+    let signal = SignalConfig { trickle: Trickle::None, ..server.signal_config() };
+    let scenario = Scenario::new("browser", Agrees::ToTransportCc, 1500, 0, &[]).protected();
+    let publisher = tokio::spawn(near::run(signal, scenario, did.clone(), shutdown.clone()));
+    let (mut socket, _, _) = server.accept().await;
+    let mut browser = Chromium::start().await;
+    let page = browser.open("about:blank", 640, 480).await;
+    let _wire = connect(&mut socket, &mut browser, &page, browser_takes_it).await;
+    browser.wait_for(&page, "document.querySelector('video')?.videoWidth === 640").await;
+    tokio::time::sleep(KNOWN_AFTER).await;
+    let before = browser.evaluate(&page, STATISTICS).await;
+    tokio::time::sleep(WATCHED).await;
+    let after = browser.evaluate(&page, STATISTICS).await;
+    let since = |key: &str| {
+        let count = |statistics: &Value| statistics[key].as_f64().unwrap_or(0.0);
+        count(&after) - count(&before)
+    };
+    shutdown.cancel();
+    common::within("the publisher's end", publisher).await.expect("no panic");
+    let link = did.lock().expect("not poisoned").link.last().map(|(_, status)| status.counters);
+    Watched {
+        decoded: since("framesDecoded") / WATCHED.as_secs_f64(),
+        key_frames_asked: since("pliCount"),
+        repairs_received: since("fecPacketsReceived"),
+        repairs_sent: link.expect("a second of it").protection_packets,
+    }
+}
+
+async fn connect(socket: &mut ServerSocket, browser: &mut Chromium, page: &Page, keep_fec: bool) -> Wire {
+    let answer = answer(socket, browser, page, keep_fec).await;
+    let far = format!("127.0.0.1:{}", wire::port_of(&answer)).parse().expect("an address");
+    let wire = Wire::lay(far, DELAY, Some(LOSE_EVERY)).await;
+    send(socket, wire::at_the_wire(&answer, wire.address)).await;
+    wire
+}
+
+/// What the browser answers to the next offer.
+async fn answer(socket: &mut ServerSocket, browser: &mut Chromium, page: &Page, keep_fec: bool) -> String {
+    let offer: Value = serde_json::from_str(&text(socket).await).expect("JSON");
+    let offer = as_given_to_the_browser(offer["data"].as_str().expect("an SDP"), keep_fec);
+    let script = format!("{ANSWER}({})", serde_json::to_string(&offer).expect("JSON"));
+    browser.evaluate(page, &script).await.as_str().expect("an SDP").to_owned()
+}
+
+async fn send(socket: &mut ServerSocket, answer: String) {
+    let answer = tungstenite::Message::text(Message::Answer(answer).to_text());
+    socket.send(answer).await.expect("the publisher waits for it");
+}
+
+/// This machine's address on a network, where it is on one.
+fn own_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    // Of a datagram socket this only looks up the route.
+    socket.connect("192.0.2.1:9").ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|address| !address.is_loopback())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_hides_its_address_behind_a_name_is_found() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let Some(address) = own_address() else {
+        eprintln!("skipped: this machine is on no network, where names could be asked for");
+        return;
+    };
+    let server = Server::start_at(&format!("{address}:0")).await;
+    let (did, shutdown) = (near::Shared::default(), CancellationToken::new());
+    let signal = SignalConfig { trickle: Trickle::None, ..server.signal_config() };
+    let scenario = Scenario::new("hidden", Agrees::ToTransportCc, 1500, 0, &[]);
+    let publisher = tokio::spawn(near::run(signal, scenario, did, shutdown.clone()));
+    let (mut socket, _, _) = server.accept().await;
+    let mut browser = Chromium::start().await;
+    let page = browser.open("about:blank", 640, 480).await;
+    let answer = answer(&mut socket, &mut browser, &page, true).await;
+    let candidates: Vec<_> = answer.lines().filter(|line| line.starts_with("a=candidate:")).collect();
+    let hidden = |line: &&str| line.split(' ').nth(4).is_some_and(|name| name.ends_with(".local"));
+    assert!(!candidates.is_empty() && candidates.iter().all(hidden), "{candidates:?}");
+    // The browser knows no address of the publisher's, so only the publisher can begin.
+    send(&mut socket, answer).await;
+    browser.wait_for(&page, "document.querySelector('video')?.videoWidth === 640").await;
+    shutdown.cancel();
+    common::within("the publisher's end", publisher).await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_rebuilds_lost_packets_and_one_that_does_not_take_repairs_gets_none() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let with = watch_over_a_lossy_wire(true).await;
+    let without = watch_over_a_lossy_wire(false).await;
+    println!("{:.1} pictures a second, {} key frames asked", with.decoded, with.key_frames_asked);
+    println!("{:.1} pictures a second, {} key frames asked, without", without.decoded, without.key_frames_asked);
+    assert!(with.repairs_received > 100.0, "{}", with.repairs_received);
+    assert!(with.decoded >= 25.0, "{}", with.decoded);
+    assert!(without.decoded < with.decoded * 0.7, "{} of {}", without.decoded, with.decoded);
+    assert_eq!((without.repairs_sent, without.repairs_received), (0, 0.0), "it did not agree to them");
+}
