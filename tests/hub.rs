@@ -142,9 +142,13 @@ async fn one_drives_the_others_watch_and_a_driver_who_vanishes_leaves_a_stopped_
     let mut ben = Viewer::join(&hub, CHANNEL).await;
     ben.metric_with(r#"{"wheel":{"key":"state","value":"taken"}}"#).await;
 
+    // The emergency stop is anybody's. Once it has come through, what ben said before it has been judged.
+    let stop = r#"{"estop":{"key":"latch","value":1}}"#;
     ben.drive(&forward(20, 0, "ben")).await;
+    ben.drive(stop).await;
+    assert_eq!(publisher.command().await, stop, "ben's command never comes");
     ann.drive(&forward(7, 41, "ann")).await;
-    assert_eq!(publisher.command().await, forward(7, 41, "ann"), "as it was sent, and ben's never");
+    assert_eq!(publisher.command().await, forward(7, 41, "ann"), "as it was sent");
 
     let Viewer { signal, peer, .. } = ann;
     drop(signal);
@@ -167,7 +171,7 @@ async fn metric_reaches_every_viewer_and_joins_tells_who_is_here() {
     let hub = TestHub::start().await;
     let mut early = Viewer::join(&hub, CHANNEL).await;
     let company = within("joins", early.signal.receive_of("joins")).await.expect("open");
-    assert_eq!(company, r#"{"publisher":false,"viewers":1}"#);
+    assert_eq!(company, r#"{"pictures":[],"publisher":false,"viewers":1}"#);
     let mut publisher = Publisher::start(&hub, CHANNEL).await;
     early.metric_with(r#"{"hub":{"key":"publisher","value":1}}"#).await;
     let mut late = Viewer::join(&hub, CHANNEL).await;

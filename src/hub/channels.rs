@@ -3,14 +3,14 @@
 //!
 //! | edge | carrier | when full or lost |
 //! |---|---|---|
-//! | publisher → viewers, media | one ring, each viewer with its own place | the viewer goes on at the next key frame |
+//! | publisher → viewers, media | one ring a picture, each viewer with its own place | the viewer goes on at the next key frame |
 //! | publisher → viewers, `metric` | a bounded queue each | dropped for that viewer |
 //! | viewers → publisher, `stream` | [`ControlQueue`] | outdated commands are replaced, stops never |
-//! | viewers → publisher, key frame | a nudge, coalesced by the publisher's session | never lost |
+//! | viewers → publisher, key frame | a nudge a picture, coalesced by the publisher's session | never lost |
 //! | room → viewer, wheel and company | newest value | newest wins |
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, broadcast, mpsc, watch};
@@ -18,13 +18,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::control_queue::ControlQueue;
 use super::packet::Packet;
-use super::room::{Effect, PublisherId, Room, RoomFull, View, ViewerId};
+use super::room::{Effect, Pictures, PublisherId, Room, RoomFull, View, ViewerId};
 use super::stream_message::StreamMessage;
+use crate::rtc::relay::{MAX_PICTURES, Picture};
 use crate::signal::settings::ChannelId;
 
 /// Channels in use at once. Full: the next one is turned away with a reason.
 pub const MAX_CHANNELS: usize = 64;
-/// Packets a viewer may be behind: two seconds at 1500 kbit/s, or one large key frame. Beyond, it goes on at the next
+/// Packets of one picture a viewer may be behind: two seconds at 1500 kbit/s, or one large key frame. Beyond, it goes on at the next
 /// key frame.
 pub const MEDIA_CAPACITY: usize = 256;
 /// `metric` messages waiting for one viewer. Full: the new one is dropped for that viewer.
@@ -57,12 +58,15 @@ pub struct Channels {
     next_id: AtomicU64,
 }
 
+/// The packets of each picture.
+type Media = [broadcast::Sender<Packet>; MAX_PICTURES];
+
 #[derive(Debug)]
 struct Channel {
     room: Room,
     publishers: HashMap<PublisherId, Arc<PublisherLink>>,
     viewers: HashMap<ViewerId, ViewerLink>,
-    media: broadcast::Sender<Packet>,
+    media: Media,
 }
 
 /// The ways to one publisher.
@@ -71,7 +75,8 @@ pub struct PublisherLink {
     superseded: CancellationToken,
     control: Mutex<ControlQueue>,
     control_ready: Notify,
-    key_frame_wanted: Notify,
+    key_frame_wanted: [Notify; MAX_PICTURES],
+    live: AtomicBool,
     viewers: watch::Sender<usize>,
 }
 
@@ -88,7 +93,7 @@ pub struct PublisherSeat {
     channel: ChannelId,
     id: PublisherId,
     link: Arc<PublisherLink>,
-    media: broadcast::Sender<Packet>,
+    media: Media,
 }
 
 /// A viewer's place in its room.
@@ -97,7 +102,7 @@ pub struct ViewerSeat {
     channels: Arc<Channels>,
     channel: ChannelId,
     id: ViewerId,
-    media: broadcast::Sender<Packet>,
+    media: Media,
 }
 
 /// What a viewer receives, besides media.
@@ -182,7 +187,7 @@ fn find_or_open<'t>(table: &'t mut HashMap<ChannelId, Channel>, id: &ChannelId) 
         room: Room::default(),
         publishers: HashMap::new(),
         viewers: HashMap::new(),
-        media: broadcast::Sender::new(MEDIA_CAPACITY),
+        media: std::array::from_fn(|_| broadcast::Sender::new(MEDIA_CAPACITY)),
     }))
 }
 
@@ -195,13 +200,14 @@ impl Channel {
         for (id, link) in &self.viewers {
             send_if_new(&link.view, self.room.view(*id));
         }
-        for link in self.publishers.values() {
+        for (id, link) in &self.publishers {
+            link.live.store(self.room.live() == Some(*id), Ordering::Relaxed);
             send_if_new(&link.viewers, self.room.viewers());
         }
     }
 
     fn perform(&self, effect: Effect) {
-        let (Effect::Supersede(id) | Effect::Control(id, _) | Effect::RequestKeyFrame(id)) = &effect;
+        let (Effect::Supersede(id) | Effect::Control(id, _) | Effect::RequestKeyFrame(id, _)) = &effect;
         let Some(link) = self.publishers.get(id) else { return };
         match effect {
             Effect::Supersede(_) => link.superseded.cancel(),
@@ -209,7 +215,7 @@ impl Channel {
                 link.control().push(message);
                 link.control_ready.notify_one();
             }
-            Effect::RequestKeyFrame(_) => link.key_frame_wanted.notify_one(),
+            Effect::RequestKeyFrame(_, picture) => link.key_frame_wanted[picture.index()].notify_one(),
         }
     }
 }
@@ -246,9 +252,14 @@ impl PublisherLink {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends when a key frame is wanted; a wish from before is kept. Cancel-safe.
-    pub async fn key_frame_wanted(&self) {
-        self.key_frame_wanted.notified().await;
+    /// Ends when a key frame of this picture is wanted; a wish from before is kept. Cancel-safe.
+    pub async fn key_frame_wanted(&self, picture: Picture) {
+        self.key_frame_wanted[picture.index()].notified().await;
+    }
+
+    /// Whether its pictures are the ones that are shown.
+    pub fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
     }
 
     /// How many watch.
@@ -273,21 +284,29 @@ impl PublisherSeat {
         &self.link
     }
 
+    /// It offers these pictures, the main one first.
+    pub fn offers(&self, pictures: Pictures) {
+        self.channels.change(&self.channel, |room| {
+            room.publisher_offered(self.id, pictures);
+            Vec::new()
+        });
+    }
+
     /// Its peer connection is up.
     pub fn connected(&self) {
         self.channels.change(&self.channel, |room| room.publisher_connected(self.id));
     }
 
-    /// Its picture runs.
+    /// Its main picture runs.
     pub fn running(&self) {
         self.channels.change(&self.channel, |room| room.publisher_running(self.id));
     }
 
-    /// Hands a packet to every viewer; never waits. Only a live publisher's packets may come here, see
-    /// [`PublisherSeat::running`].
-    pub fn forward(&self, packet: Packet) {
+    /// Hands a packet to every viewer of its picture; never waits. Only a live publisher's packets may come here, see
+    /// [`PublisherSeat::running`] and [`PublisherLink::is_live`].
+    pub fn forward(&self, picture: Picture, packet: Packet) {
         // An error only says that nobody watches.
-        let _ = self.media.send(packet);
+        let _ = self.media[picture.index()].send(packet);
     }
 
     /// Hands a `metric` message to every viewer; never waits.
@@ -320,9 +339,9 @@ impl ViewerSeat {
         &self.channel
     }
 
-    /// The publisher's packets from now on.
-    pub fn media(&self) -> broadcast::Receiver<Packet> {
-        self.media.subscribe()
+    /// The packets of the publisher's picture from now on.
+    pub fn media(&self, picture: Picture) -> broadcast::Receiver<Packet> {
+        self.media[picture.index()].subscribe()
     }
 
     /// Its `stream` channel is open.
@@ -338,9 +357,9 @@ impl ViewerSeat {
         self.change(|room| room.viewer_sent(self.id, message));
     }
 
-    /// It has no picture before the next key frame.
-    pub fn key_frame_wanted(&self) {
-        self.change(|room| room.key_frame_wanted());
+    /// It is not shown this picture before its next key frame.
+    pub fn key_frame_wanted(&self, picture: Picture) {
+        self.change(|room| room.key_frame_wanted(picture));
     }
 
     /// Its peer connection has lost contact.

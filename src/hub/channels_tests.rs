@@ -2,6 +2,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::hub::room::WheelState;
+use crate::rtc::relay::TrackIds;
 
 fn channel(id: &str) -> ChannelId {
     ChannelId::new(id).expect("an id")
@@ -18,8 +19,13 @@ async fn next_control(seat: &PublisherSeat) -> String {
 
 fn live_publisher(channels: &Arc<Channels>) -> PublisherSeat {
     let seat = channels.seat_publisher(&channel("car")).expect("a seat");
+    seat.offers(one_picture());
     seat.connected();
     seat
+}
+
+fn one_picture() -> Pictures {
+    [TrackIds { stream: "rtcpub".to_owned(), track: "camera".to_owned() }].into()
 }
 
 fn packet(seat: &PublisherSeat, index: u64) -> Packet {
@@ -46,18 +52,23 @@ async fn a_driver_whose_session_dies_leaves_a_stopped_car_and_a_free_wheel() {
     let stop = [next_control(&car).await, next_control(&car).await];
     assert_eq!(stop[0], r#"{"motion":{"key":"forward","value":0},"seq":5,"session":"a"}"#);
     assert_eq!(stop[1], r#"{"motion":{"key":"left","value":0},"seq":6,"session":"a"}"#);
-    assert_eq!(*ben_sees.view.borrow(), View { wheel: WheelState::Free, live: true, viewers: 1 });
+    assert_eq!(
+        *ben_sees.view.borrow(),
+        View { wheel: WheelState::Free, live: true, viewers: 1, pictures: one_picture() }
+    );
 }
 
 #[tokio::test]
 async fn a_wish_for_a_key_frame_waits_for_the_publisher_to_hear_it() {
     let channels = Arc::new(Channels::default());
     let car = live_publisher(&channels);
-    car.link().key_frame_wanted().await;
+    car.link().key_frame_wanted(Picture::MAIN).await;
     let (viewer, _) = channels.seat_viewer(&channel("car")).expect("a seat");
-    viewer.key_frame_wanted();
-    viewer.key_frame_wanted();
-    car.link().key_frame_wanted().await;
+    for picture in Picture::first(2) {
+        viewer.key_frame_wanted(picture);
+        viewer.key_frame_wanted(picture);
+        car.link().key_frame_wanted(picture).await;
+    }
 }
 
 #[tokio::test]
@@ -76,12 +87,15 @@ async fn metric_reaches_every_viewer_and_a_viewer_that_does_not_read_costs_the_o
 #[tokio::test]
 async fn a_publisher_that_is_not_live_is_neither_seen_nor_heard() {
     let channels = Arc::new(Channels::default());
-    let _car = live_publisher(&channels);
+    let car = live_publisher(&channels);
     let (_viewer, mut inbox) = channels.seat_viewer(&channel("car")).expect("a seat");
     let again = channels.seat_publisher(&channel("car")).expect("a seat");
     again.connected();
     again.metric("hello".to_owned());
     assert!(inbox.metric.try_recv().is_err());
+    assert!(!again.link().is_live());
+    again.running();
+    assert!(again.link().is_live() && !car.link().is_live());
 }
 
 #[tokio::test]
@@ -104,9 +118,9 @@ async fn a_slow_viewer_loses_its_place_and_the_others_lose_nothing() {
     let car = live_publisher(&channels);
     let (slow, _slow_inbox) = channels.seat_viewer(&channel("car")).expect("a seat");
     let (quick, _quick_inbox) = channels.seat_viewer(&channel("car")).expect("a seat");
-    let (mut slow, mut quick) = (slow.media(), quick.media());
+    let (mut slow, mut quick) = (slow.media(Picture::MAIN), quick.media(Picture::MAIN));
     for index in 0..MEDIA_CAPACITY as u64 + 1 {
-        car.forward(packet(&car, index));
+        car.forward(Picture::MAIN, packet(&car, index));
         assert_eq!(quick.recv().await.expect("a packet").index, index);
     }
     assert_eq!(slow.recv().await, Err(broadcast::error::RecvError::Lagged(1)));

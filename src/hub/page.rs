@@ -32,11 +32,13 @@ macro_rules! asset {
 const ASSETS: &[Asset] = &[
     asset!("/", HTML, "viewer.html"),
     asset!("/viewer.css", CSS, "viewer.css"),
+    asset!("/pictures.css", CSS, "pictures.css"),
     asset!("/viewer.js", JAVASCRIPT, "viewer.js"),
     asset!("/link.js", JAVASCRIPT, "link.js"),
     asset!("/controls.js", JAVASCRIPT, "controls.js"),
     asset!("/drive.js", JAVASCRIPT, "drive.js"),
     asset!("/overlay.js", JAVASCRIPT, "overlay.js"),
+    asset!("/pictures.js", JAVASCRIPT, "pictures.js"),
     asset!("/icon.svg", SVG, "icon.svg"),
 ];
 

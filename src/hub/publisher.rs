@@ -1,4 +1,4 @@
-//! One publisher's session: its socket, its peer connection, its track to all viewers, their commands to its `stream`
+//! One publisher's session: its socket, its peer connection, its tracks to all viewers, their commands to its `stream`
 //! channel.
 
 use std::sync::Arc;
@@ -12,9 +12,12 @@ use super::channels::{PublisherLink, PublisherSeat};
 use super::clock::{expiry, now};
 use super::key_frame::KeyFrameRequests;
 use super::packet::{Packet, SequenceWindow, entry_point};
+use super::room::Pictures;
 use super::server::SessionContext;
 use super::signalling::{Request, Signalling};
-use crate::rtc::relay::{Channel, Event, MediaPacket, PublisherPeer, RelayError, State, Uplink};
+use crate::rtc::relay::{
+    Channel, Event, MediaPacket, Picture, PublisherPeer, RelayError, State, Uplink, pictures_sent,
+};
 
 /// How long the picture of a publisher whose socket has dropped is kept while it flows. The publisher comes back with a
 /// new socket, and that session takes over when its picture runs.
@@ -25,8 +28,14 @@ const FLOW_CHECK: Duration = Duration::from_secs(2);
 /// Runs a publisher's session to its end.
 pub async fn run(mut signalling: Signalling, seat: PublisherSeat, context: &SessionContext) {
     tracing::info!(channel = %seat.channel(), "publisher arrived");
-    let mut session =
-        Session { seat: Arc::new(seat), peer: None, parts: JoinSet::new(), packets: Arc::default(), orphan: None };
+    let mut session = Session {
+        seat: Arc::new(seat),
+        peer: None,
+        pictures: Pictures::default(),
+        parts: JoinSet::new(),
+        packets: Arc::default(),
+        orphan: None,
+    };
     let reason = session.run(&mut signalling, context).await;
     tracing::info!(channel = %session.seat.channel(), "publisher left: {reason}");
     signalling.dismiss();
@@ -39,7 +48,9 @@ pub async fn run(mut signalling: Signalling, seat: PublisherSeat, context: &Sess
 struct Session {
     seat: Arc<PublisherSeat>,
     peer: Option<PublisherPeer>,
-    /// The pumps of the track and of the `stream` channel; they end with the session.
+    /// Those it has offered.
+    pictures: Pictures,
+    /// The pumps of the tracks and of the `stream` channel; they end with the session.
     parts: JoinSet<()>,
     /// Packets received: whether the picture flows.
     packets: Arc<AtomicU64>,
@@ -135,6 +146,8 @@ impl Session {
         signalling: &mut Signalling,
         context: &SessionContext,
     ) -> Result<(), RelayError> {
+        self.pictures = pictures_sent(&offer)?.into();
+        self.seat.offers(self.pictures.clone());
         if self.peer.is_none() {
             self.peer = Some(PublisherPeer::new(&context.media_addresses).await?);
         }
@@ -151,16 +164,25 @@ impl Session {
                 self.parts.spawn(send_control(channel, self.seat.link().clone()));
             }
             Event::Message { label, text } if &*label == "metric" => self.seat.metric(text),
-            Event::Track(track) => {
-                self.parts.spawn(forward_track(track, self.seat.clone(), self.packets.clone()));
-            }
+            Event::Track(track) => match self.picture_of(&track) {
+                Some(picture) => {
+                    self.parts.spawn(forward_track(picture, track, self.seat.clone(), self.packets.clone()));
+                }
+                None => tracing::debug!("{track:?} is none of the pictures offered"),
+            },
             Event::ChannelOpen(_) | Event::Message { .. } | Event::State(_) => {}
         }
     }
+
+    /// The only picture, whatever its track is called, or the one of that name.
+    fn picture_of(&self, track: &Uplink) -> Option<Picture> {
+        let mut pictures = Picture::first(self.pictures.len());
+        pictures.find(|picture| self.pictures.len() == 1 || self.pictures[picture.index()].track == track.id())
+    }
 }
 
-/// Passes the publisher's packets on to all viewers, and their wishes for a key frame back.
-async fn forward_track(track: Uplink, seat: Arc<PublisherSeat>, packets: Arc<AtomicU64>) {
+/// Passes the packets of one picture on to all viewers, and their wishes for a key frame back.
+async fn forward_track(picture: Picture, track: Uplink, seat: Arc<PublisherSeat>, packets: Arc<AtomicU64>) {
     let link = seat.link().clone();
     let mut requests = KeyFrameRequests::default();
     let mut numbers = SequenceWindow::default();
@@ -180,16 +202,17 @@ async fn forward_track(track: Uplink, seat: Arc<PublisherSeat>, packets: Arc<Ato
                 let Some(packet) = number(packet, &mut numbers, &seat) else { continue };
                 if packet.entry.is_some() {
                     requests.arrived();
-                    if !running {
-                        running = true;
+                    if !running && picture == Picture::MAIN {
                         seat.running();
                     }
+                    running = true;
                 }
-                if running {
-                    seat.forward(packet);
+                // A publisher takes over with its main picture: the others do not get ahead of it.
+                if running && (picture == Picture::MAIN || link.is_live()) {
+                    seat.forward(picture, packet);
                 }
             }
-            () = link.key_frame_wanted() => requests.want(now().into_std()),
+            () = link.key_frame_wanted(picture) => requests.want(now().into_std()),
             () = expiry(due) => {}
         }
     }

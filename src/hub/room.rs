@@ -9,8 +9,10 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::stream_message::{self, Kind, Stamp, StreamMessage, WheelRequest};
+use crate::rtc::relay::{Picture, TrackIds};
 
 /// Viewers of one channel. Full: the next one is turned away with a reason.
 pub const MAX_VIEWERS: usize = 64;
@@ -30,12 +32,15 @@ pub enum Effect {
     Supersede(PublisherId),
     /// Send this to the live publisher on `stream`.
     Control(PublisherId, StreamMessage),
-    /// Ask the live publisher for a key frame.
-    RequestKeyFrame(PublisherId),
+    /// Ask the live publisher for a key frame of this picture.
+    RequestKeyFrame(PublisherId, Picture),
 }
 
+/// A publisher's pictures, the main one first; none while its offer is not there.
+pub type Pictures = Arc<[TrackIds]>;
+
 /// What one viewer is shown of the room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct View {
     /// The wheel, as seen by this viewer.
     pub wheel: WheelState,
@@ -43,6 +48,8 @@ pub struct View {
     pub live: bool,
     /// How many viewers there are, this one included.
     pub viewers: usize,
+    /// The live publisher's pictures.
+    pub pictures: Pictures,
 }
 
 /// The wheel, as seen by one viewer.
@@ -72,17 +79,23 @@ impl WheelState {
 #[error("this channel has {MAX_VIEWERS} viewers already")]
 pub struct RoomFull;
 
-/// A publisher that is not shown yet.
-#[derive(Clone, Copy, Debug)]
-struct Waiting {
+#[derive(Debug)]
+struct Publisher {
     id: PublisherId,
+    pictures: Pictures,
+}
+
+/// A publisher that is not shown yet.
+#[derive(Debug)]
+struct Waiting {
+    publisher: Publisher,
     connected: bool,
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Room {
-    live: Option<PublisherId>,
+    live: Option<Publisher>,
     waiting: Option<Waiting>,
     /// Viewers, each with the last stamp it gave.
     viewers: BTreeMap<ViewerId, Stamp>,
@@ -97,7 +110,7 @@ impl Room {
 
     /// The publisher whose picture is shown.
     pub fn live(&self) -> Option<PublisherId> {
-        self.live
+        self.live.as_ref().map(|live| live.id)
     }
 
     /// How many viewers there are.
@@ -112,37 +125,48 @@ impl Room {
             Some(_) => WheelState::Taken,
             None => WheelState::Free,
         };
-        View { wheel, live: self.live.is_some(), viewers: self.viewers.len() }
+        let pictures = self.live.as_ref().map(|live| live.pictures.clone()).unwrap_or_default();
+        View { wheel, live: self.live.is_some(), viewers: self.viewers.len(), pictures }
     }
 
     /// A publisher's socket is open. It is shown once it is [`Room::publisher_connected`] or
     /// [`Room::publisher_running`].
     pub fn publisher_arrived(&mut self, id: PublisherId) -> Vec<Effect> {
-        let before = self.waiting.replace(Waiting { id, connected: false });
-        before.map(|before| Effect::Supersede(before.id)).into_iter().collect()
+        let publisher = Publisher { id, pictures: Pictures::default() };
+        let before = self.waiting.replace(Waiting { publisher, connected: false });
+        before.map(|before| Effect::Supersede(before.publisher.id)).into_iter().collect()
+    }
+
+    /// It offers these pictures, the main one first.
+    pub fn publisher_offered(&mut self, id: PublisherId, pictures: Pictures) {
+        let waiting = self.waiting.as_mut().map(|waiting| &mut waiting.publisher);
+        if let Some(publisher) = waiting.into_iter().chain(&mut self.live).find(|publisher| publisher.id == id) {
+            publisher.pictures = pictures;
+        }
     }
 
     /// Its peer connection is up: enough to be live when nobody else is, so that telemetry and control work while its
     /// camera is still missing.
     pub fn publisher_connected(&mut self, id: PublisherId) -> Vec<Effect> {
         match &mut self.waiting {
-            Some(waiting) if waiting.id == id => waiting.connected = true,
+            Some(waiting) if waiting.publisher.id == id => waiting.connected = true,
             _ => return Vec::new(),
         }
-        if self.live.is_none() { self.go_live(id) } else { Vec::new() }
+        if self.live.is_none() { self.go_live() } else { Vec::new() }
     }
 
-    /// Its picture runs: it takes over from whoever was live.
+    /// Its main picture runs: it takes over from whoever was live.
     pub fn publisher_running(&mut self, id: PublisherId) -> Vec<Effect> {
-        if self.waiting.is_some_and(|waiting| waiting.id == id) { self.go_live(id) } else { Vec::new() }
+        let waits = self.waiting.as_ref().is_some_and(|waiting| waiting.publisher.id == id);
+        if waits { self.go_live() } else { Vec::new() }
     }
 
     /// It is gone, in whatever state it was.
     pub fn publisher_left(&mut self, id: PublisherId) -> Vec<Effect> {
-        self.waiting.take_if(|waiting| waiting.id == id);
-        self.live.take_if(|live| *live == id);
-        match self.waiting {
-            Some(Waiting { id, connected: true }) if self.live.is_none() => self.go_live(id),
+        self.waiting.take_if(|waiting| waiting.publisher.id == id);
+        self.live.take_if(|live| live.id == id);
+        match &self.waiting {
+            Some(Waiting { connected: true, .. }) if self.live.is_none() => self.go_live(),
             _ => Vec::new(),
         }
     }
@@ -166,10 +190,10 @@ impl Room {
         }
     }
 
-    /// It cannot be shown a picture before the next key frame: it has just connected, or its decoder or queue has lost
-    /// its place.
-    pub fn key_frame_wanted(&self) -> Vec<Effect> {
-        self.request_key_frame().into_iter().collect()
+    /// It cannot be shown this picture before its next key frame: it has just connected, or its decoder or queue has
+    /// lost its place.
+    pub fn key_frame_wanted(&self, picture: Picture) -> Vec<Effect> {
+        self.live.iter().map(|live| Effect::RequestKeyFrame(live.id, picture)).collect()
     }
 
     /// It sent something on `stream`.
@@ -200,10 +224,14 @@ impl Room {
         effects
     }
 
-    fn go_live(&mut self, id: PublisherId) -> Vec<Effect> {
-        self.waiting = None;
-        let mut effects: Vec<_> = self.live.replace(id).map(Effect::Supersede).into_iter().collect();
-        effects.extend(self.request_key_frame());
+    /// Shows the publisher that waits.
+    fn go_live(&mut self) -> Vec<Effect> {
+        let Some(Waiting { publisher, .. }) = self.waiting.take() else { return Vec::new() };
+        let pictures = Picture::first(publisher.pictures.len());
+        let key_frames = pictures.map(|picture| Effect::RequestKeyFrame(publisher.id, picture));
+        let superseded = self.live.as_ref().map(|live| Effect::Supersede(live.id));
+        let effects = superseded.into_iter().chain(key_frames).collect();
+        self.live = Some(publisher);
         effects
     }
 
@@ -223,12 +251,8 @@ impl Room {
     }
 
     fn control(&self, messages: impl IntoIterator<Item = StreamMessage>) -> Vec<Effect> {
-        let Some(live) = self.live else { return Vec::new() };
+        let Some(live) = self.live() else { return Vec::new() };
         messages.into_iter().map(|message| Effect::Control(live, message)).collect()
-    }
-
-    fn request_key_frame(&self) -> Option<Effect> {
-        self.live.map(Effect::RequestKeyFrame)
     }
 }
 

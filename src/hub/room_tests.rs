@@ -14,11 +14,21 @@ fn forward(value: u8, seq: u64, session: &str) -> StreamMessage {
     message(&format!(r#"{{"motion":{{"key":"forward","value":{value}}},"seq":{seq},"session":"{session}"}}"#))
 }
 
+const REAR: Picture = match Picture::at(1) {
+    Some(rear) => rear,
+    None => panic!("two pictures can be shown"),
+};
+
+fn pictures(names: &[&str]) -> Pictures {
+    names.iter().map(|name| TrackIds { stream: "rtcpub".to_owned(), track: (*name).to_owned() }).collect()
+}
+
 /// A room with a live car and these viewers, in this order, each able to drive.
 fn room_with(viewers: &[ViewerId]) -> Room {
     let mut room = Room::default();
     assert_eq!(room.publisher_arrived(CAR), []);
-    assert_eq!(room.publisher_connected(CAR), [Effect::RequestKeyFrame(CAR)]);
+    room.publisher_offered(CAR, pictures(&["camera"]));
+    assert_eq!(room.publisher_connected(CAR), [Effect::RequestKeyFrame(CAR, Picture::MAIN)]);
     for viewer in viewers {
         room.viewer_arrived(*viewer).expect("room");
         room.viewer_can_drive(*viewer);
@@ -40,8 +50,14 @@ const RELEASE: &str = r#"{"wheel":{"key":"release","value":1}}"#;
 #[test]
 fn the_first_viewer_drives_and_the_others_watch() {
     let mut room = room_with(&[ANN, BEN]);
-    assert_eq!(room.view(ANN), View { wheel: WheelState::Held, live: true, viewers: 2 });
-    assert_eq!(room.view(BEN), View { wheel: WheelState::Taken, live: true, viewers: 2 });
+    assert_eq!(
+        room.view(ANN),
+        View { wheel: WheelState::Held, live: true, viewers: 2, pictures: pictures(&["camera"]) }
+    );
+    assert_eq!(
+        room.view(BEN),
+        View { wheel: WheelState::Taken, live: true, viewers: 2, pictures: pictures(&["camera"]) }
+    );
     let command = forward(5, 1, "ann");
     assert_eq!(room.viewer_sent(ANN, command.clone()), [Effect::Control(CAR, command)]);
     assert_eq!(room.viewer_sent(BEN, forward(9, 1, "ben")), []);
@@ -60,7 +76,10 @@ fn the_car_is_stopped_in_the_drivers_name_when_the_driver_leaves() {
             r#"{"motion":{"key":"left","value":0},"seq":43,"session":"ann"}"#,
         ]
     );
-    assert_eq!(room.view(BEN), View { wheel: WheelState::Free, live: true, viewers: 1 });
+    assert_eq!(
+        room.view(BEN),
+        View { wheel: WheelState::Free, live: true, viewers: 1, pictures: pictures(&["camera"]) }
+    );
     assert_eq!(room.viewer_left(BEN), [], "a watcher who leaves changes nothing");
 }
 
@@ -112,13 +131,17 @@ fn a_driver_out_of_contact_stops_the_car_and_keeps_the_wheel() {
 fn a_second_publisher_takes_over_when_its_picture_runs_and_not_before() {
     let mut room = room_with(&[ANN]);
     assert_eq!(room.publisher_arrived(CAR_AGAIN), []);
+    room.publisher_offered(CAR_AGAIN, pictures(&["camera", "rear"]));
     assert_eq!(room.publisher_connected(CAR_AGAIN), []);
     assert_eq!(room.live(), Some(CAR));
-    let expected = [Effect::Supersede(CAR), Effect::RequestKeyFrame(CAR_AGAIN)];
+    assert_eq!(room.view(ANN).pictures.len(), 1, "what is shown, not what waits");
+    let key_frames = [Picture::MAIN, REAR].map(|picture| Effect::RequestKeyFrame(CAR_AGAIN, picture));
+    let expected = [vec![Effect::Supersede(CAR)], key_frames.to_vec()].concat();
     assert_eq!(room.publisher_running(CAR_AGAIN), expected);
     assert_eq!(room.publisher_running(CAR_AGAIN), [], "once");
     assert_eq!(room.publisher_left(CAR), []);
     assert_eq!(room.live(), Some(CAR_AGAIN), "the old one's leaving changes nothing");
+    assert_eq!(room.view(ANN).pictures, pictures(&["camera", "rear"]));
     assert_eq!(room.view(ANN).wheel, WheelState::Held, "the driver drives on");
 }
 
@@ -138,14 +161,23 @@ fn a_waiting_publisher_steps_in_when_the_live_one_leaves() {
     room.publisher_arrived(CAR_AGAIN);
     assert_eq!(room.publisher_left(CAR), [], "not connected yet");
     assert!(!room.view(ANN).live);
-    assert_eq!(room.publisher_connected(CAR_AGAIN), [Effect::RequestKeyFrame(CAR_AGAIN)]);
+    room.publisher_offered(CAR_AGAIN, pictures(&["camera"]));
+    assert_eq!(room.publisher_connected(CAR_AGAIN), [Effect::RequestKeyFrame(CAR_AGAIN, Picture::MAIN)]);
     assert!(room.view(ANN).live);
 
     let mut room = room_with(&[ANN]);
     room.publisher_arrived(CAR_AGAIN);
+    room.publisher_offered(CAR_AGAIN, pictures(&["camera"]));
     room.publisher_connected(CAR_AGAIN);
-    assert_eq!(room.publisher_left(CAR), [Effect::RequestKeyFrame(CAR_AGAIN)], "connected, its camera still missing");
+    let key_frame = Effect::RequestKeyFrame(CAR_AGAIN, Picture::MAIN);
+    assert_eq!(room.publisher_left(CAR), [key_frame], "connected, its camera still missing");
     assert_eq!(room.live(), Some(CAR_AGAIN));
+}
+
+#[test]
+fn a_key_frame_is_asked_for_of_the_picture_that_lacks_it() {
+    let room = room_with(&[ANN]);
+    assert_eq!(room.key_frame_wanted(REAR), [Effect::RequestKeyFrame(CAR, REAR)]);
 }
 
 #[test]
@@ -153,7 +185,7 @@ fn commands_are_not_kept_for_a_car_that_is_not_there() {
     let mut room = room_with(&[ANN]);
     room.publisher_left(CAR);
     assert_eq!(room.viewer_sent(ANN, forward(5, 1, "ann")), []);
-    assert_eq!(room.key_frame_wanted(), []);
+    assert_eq!(room.key_frame_wanted(Picture::MAIN), []);
     assert_eq!(room.viewer_left(ANN), []);
     assert!(room.is_empty());
 }

@@ -124,9 +124,10 @@ impl Signalling {
         }
     }
 
-    /// Tells a viewer who is here.
-    pub fn send_company(&self, view: View) {
-        let company = serde_json::json!({"publisher": view.live, "viewers": view.viewers});
+    /// Tells a viewer who is here, and what the publisher's pictures are called.
+    pub fn send_company(&self, view: &View) {
+        let pictures: Vec<_> = view.pictures.iter().map(|ids| &ids.track).collect();
+        let company = serde_json::json!({"publisher": view.live, "viewers": view.viewers, "pictures": pictures});
         self.send(Message::Joins(company.to_string()));
     }
 

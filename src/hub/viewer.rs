@@ -1,4 +1,4 @@
-//! One viewer's session: its socket, its peer connection, the picture out, `metric` out, `stream` in.
+//! One viewer's session: its socket, its peer connection, the pictures out, `metric` out, `stream` in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,9 @@ use super::server::SessionContext;
 use super::signalling::{Request, Signalling};
 use super::stream_message::StreamMessage;
 use crate::quiet::Quiet;
-use crate::rtc::relay::{Channel, Downlink, Event, MediaPacket, Opener, RelayError, SendError, State, ViewerPeer};
+use crate::rtc::relay::{
+    Channel, Downlink, Event, MediaPacket, Opener, Picture, RelayError, SendError, State, ViewerPeer, pictures_wanted,
+};
 
 /// A connected viewer that has opened a data channel of its own to have SCTP, but not these, gets them from us after
 /// this long.
@@ -29,17 +31,18 @@ const PICTURE_PATIENCE: Duration = Duration::from_secs(1);
 pub async fn run(mut signalling: Signalling, seat: ViewerSeat, inbox: ViewerInbox, context: &SessionContext) {
     let mut session = Session {
         seat: Arc::new(seat),
-        view: *inbox.view.borrow(),
+        view: inbox.view.borrow().clone(),
         peer: None,
-        picture: JoinSet::new(),
+        pumps: JoinSet::new(),
+        pumped: 0,
         channels: DataChannels::default(),
         open_channels_at: None,
         junk: Quiet::default(),
     };
     let reason = session.run(&mut signalling, inbox, context).await;
     tracing::debug!("viewer left: {reason}");
-    let Session { seat, peer, mut picture, .. } = session;
-    picture.shutdown().await;
+    let Session { seat, peer, mut pumps, .. } = session;
+    pumps.shutdown().await;
     // The wheel is free, and the car stopped, before the socket's closing can take its time.
     drop(seat);
     signalling.dismiss();
@@ -53,8 +56,10 @@ struct Session {
     /// The room, as last seen.
     view: View,
     peer: Option<ViewerPeer>,
-    /// The pump of the picture; one at most.
-    picture: JoinSet<()>,
+    /// One for each picture that the viewer is sent.
+    pumps: JoinSet<()>,
+    /// How many pictures have had theirs.
+    pumped: usize,
     channels: DataChannels,
     /// When to open the data channels that the viewer has not.
     open_channels_at: Option<Instant>,
@@ -88,16 +93,16 @@ impl Session {
                     }
                 }
                 Ok(()) = inbox.view.changed() => {
-                    self.view = *inbox.view.borrow_and_update();
-                    signalling.send_company(self.view);
+                    self.view = inbox.view.borrow_and_update().clone();
+                    signalling.send_company(&self.view);
                     self.show_room().await;
                 }
                 Some(text) = inbox.metric.recv() => drop(self.metric(&text).await),
                 () = expiry(self.open_channels_at) => self.open_channels().await,
                 () = self.channels.metric_catches_up() => self.show_room().await,
-                Some(ended) = self.picture.join_next() => {
+                Some(ended) = self.pumps.join_next() => {
                     if ended.is_err() {
-                        return "its picture's pump failed".to_owned();
+                        return "a picture's pump failed".to_owned();
                     }
                 }
             }
@@ -127,13 +132,18 @@ impl Session {
         signalling: &mut Signalling,
         context: &SessionContext,
     ) -> Result<(), RelayError> {
-        if self.peer.is_none() {
-            self.peer = Some(ViewerPeer::new(&context.media_addresses).await?);
+        let wanted = pictures_wanted(&offer)?;
+        let peer = match &mut self.peer {
+            Some(peer) => peer,
+            None => self.peer.insert(ViewerPeer::new(&context.media_addresses).await?),
+        };
+        peer.ready_tracks(wanted, &self.view.pictures).await?;
+        signalling.answer(&peer.peer, offer).await?;
+        // A later offer may have asked for more.
+        if peer.peer.state() == State::Connected {
+            self.send_pictures().await;
         }
-        match &self.peer {
-            Some(peer) => signalling.answer(&peer.peer, offer).await,
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     async fn handle_event(&mut self, event: Event, signalling: &Signalling) {
@@ -152,14 +162,20 @@ impl Session {
         if self.open_channels_at.is_none() && peer.peer.has_data_channels().await {
             self.open_channels_at = Some(now() + CHANNEL_GRACE);
         }
-        if !self.picture.is_empty() {
-            return;
-        }
-        match peer.downlink().await {
-            Some(downlink) => {
-                self.picture.spawn(send_picture(downlink, self.seat.clone()));
+        self.send_pictures().await;
+    }
+
+    /// Starts the pumps of the pictures that have none yet.
+    async fn send_pictures(&mut self) {
+        let Some(peer) = &self.peer else { return };
+        for picture in peer.pictures().skip(self.pumped) {
+            self.pumped += 1;
+            match peer.downlink(picture).await {
+                Some(downlink) => {
+                    self.pumps.spawn(send_picture(picture, downlink, self.seat.clone()));
+                }
+                None => tracing::debug!("a viewer wants no H.264: it gets no picture"),
             }
-            None => tracing::debug!("a viewer wants no H.264: it gets no picture"),
         }
     }
 
@@ -208,7 +224,7 @@ impl Session {
 
     /// Shows the viewer the room: who holds the wheel, whether the car is there, how many watch.
     async fn show_room(&mut self) {
-        let View { wheel, live, viewers } = self.view;
+        let View { wheel, live, viewers, .. } = self.view;
         let texts = [
             format!(r#"{{"wheel":{{"key":"state","value":"{}"}}}}"#, wheel.as_str()),
             format!(r#"{{"hub":{{"key":"publisher","value":{}}}}}"#, u8::from(live)),
@@ -243,14 +259,14 @@ impl DataChannels {
     }
 }
 
-/// Sends the picture until the connection is gone.
-async fn send_picture(downlink: Downlink, seat: Arc<ViewerSeat>) {
-    let mut packets = seat.media();
-    let mut picture = Picture { forwarder: Forwarder::new(rand::random()), asked: now(), outgoing: Vec::new() };
-    seat.key_frame_wanted();
+/// Sends a picture until the connection is gone.
+async fn send_picture(picture: Picture, downlink: Downlink, seat: Arc<ViewerSeat>) {
+    let mut packets = seat.media(picture);
+    let mut pump = Pump { forwarder: Forwarder::new(rand::random()), asked: now(), outgoing: Vec::new() };
+    seat.key_frame_wanted(picture);
     loop {
         let lost_its_place = tokio::select! {
-            packet = packets.recv() => match picture.forward(packet, &downlink).await {
+            packet = packets.recv() => match pump.forward(packet, &downlink).await {
                 Ok(lost_its_place) => lost_its_place,
                 Err(Over) => return,
             },
@@ -260,13 +276,13 @@ async fn send_picture(downlink: Downlink, seat: Arc<ViewerSeat>) {
             },
         };
         if lost_its_place {
-            picture.asked = now();
-            seat.key_frame_wanted();
+            pump.asked = now();
+            seat.key_frame_wanted(picture);
         }
     }
 }
 
-struct Picture {
+struct Pump {
     forwarder: Forwarder,
     asked: Instant,
     /// Kept for its memory.
@@ -276,7 +292,7 @@ struct Picture {
 /// The connection or the room is gone.
 struct Over;
 
-impl Picture {
+impl Pump {
     /// Sends what the viewer is to have of the next packet; says whether it needs a key frame now.
     async fn forward(&mut self, packet: Result<Packet, RecvError>, downlink: &Downlink) -> Result<bool, Over> {
         let packet = match packet {

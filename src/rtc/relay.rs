@@ -1,4 +1,4 @@
-//! The hub's side of WebRTC: a peer that receives one publisher's track, and a peer that sends it on to one viewer.
+//! The hub's side of WebRTC: a peer that receives one publisher's tracks, and a peer that sends them on to one viewer.
 //!
 //! Everything the hub sees of it is plain data: SDP and candidate texts, [`MediaPacket`]s, [`Event`]s. Both kinds of
 //! peer answer offers, never make them.
@@ -7,6 +7,7 @@ mod engine;
 mod handler;
 mod interceptors;
 mod media;
+mod offer;
 mod peer;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use webrtc::data_channel::DataChannel;
 
 pub use media::{Downlink, KeyFrameNeeded, Uplink};
+pub use offer::{MAX_PICTURES, Picture, TrackIds, pictures_sent, pictures_wanted};
 pub use peer::{Inbox, Peer, PublisherPeer, ViewerPeer};
 
 use crate::signal::spider::CandidateInit;
@@ -66,7 +68,7 @@ pub enum Event {
         /// The message; binary ones are read as text too.
         text: String,
     },
-    /// The publisher's track is here (publisher peers only).
+    /// A track of the publisher's is here (publisher peers only).
     Track(Uplink),
 }
 

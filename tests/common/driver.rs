@@ -127,7 +127,7 @@ impl Hands {
     async fn drive(mut self, gone: CancellationToken) -> Viewer {
         let mut ticks = tokio::time::interval(REPEAT);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        self.track = self.viewer.peer.track.take();
+        self.track = self.viewer.peer.tracks.pop();
         loop {
             tokio::select! {
                 () = gone.cancelled() => return self.viewer,

@@ -21,8 +21,8 @@ pub struct Lossy {
     inbound: bool,
     to_application: bool,
     counts: Arc<LossCounts>,
-    /// The stream that loses packets: the first seen. What comes on another one repeats them (RFC 4588).
-    media_ssrc: Option<u32>,
+    /// The payload type that loses packets: the first seen. What comes with another one repeats them (RFC 4588).
+    media_type: Option<u8>,
     seen: u64,
     read: VecDeque<TaggedPacket>,
     write: VecDeque<TaggedPacket>,
@@ -44,7 +44,7 @@ impl Lossy {
 
     fn is_lost(&mut self, packet: &Packet) -> bool {
         let (Packet::Rtp(packet), Some(every)) = (packet, self.lose_every) else { return false };
-        if packet.header.ssrc != *self.media_ssrc.get_or_insert(packet.header.ssrc) {
+        if packet.header.payload_type != *self.media_type.get_or_insert(packet.header.payload_type) {
             self.counts.repeated.fetch_add(1, Ordering::Relaxed);
             return false;
         }

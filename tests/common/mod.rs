@@ -7,6 +7,7 @@
 pub mod car;
 pub mod chromium;
 pub mod daemon;
+pub mod decoder;
 pub mod driver;
 pub mod encoder;
 pub mod lab;

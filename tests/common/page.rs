@@ -18,8 +18,13 @@ const WATCH_PICTURE: &str = "addEventListener('DOMContentLoaded', () => { \
 
 /// Opens the viewer page.
 pub async fn open(browser: &mut Chromium, url: &str) -> Page {
+    open_with(browser, url, &[]).await
+}
+
+/// The same, with these scripts run before its own.
+pub async fn open_with(browser: &mut Chromium, url: &str, scripts: &[&str]) -> Page {
     let page = browser.open("about:blank", 1280, 720).await;
-    for source in [WATCH_PEERS, WATCH_PICTURE] {
+    for source in [&[WATCH_PEERS, WATCH_PICTURE], scripts].concat() {
         let params = serde_json::json!({"source": source});
         browser.page(&page, "Page.addScriptToEvaluateOnNewDocument", params).await;
     }
@@ -46,8 +51,7 @@ pub async fn shows_moving_pictures(browser: &mut Chromium, page: &Page, width: u
     let size = "[document.querySelector('video').videoWidth, document.querySelector('video').videoHeight]";
     assert_eq!(browser.evaluate(page, size).await, serde_json::json!([width, height]));
     let before = frames_decoded(browser, page).await;
-    let difference = browser.evaluate(page, DIFFERENCE).await.as_f64().expect("a number");
-    assert!(difference > 0.5, "the picture does not move: mean difference {difference}");
+    moves(browser, page, "video").await;
     browser
         .wait_for(
             page,
@@ -58,15 +62,22 @@ pub async fn shows_moving_pictures(browser: &mut Chromium, page: &Page, width: u
     assert!(after > before, "{before} pictures decoded, then {after}");
 }
 
+/// Holds that the pictures in the video with this selector differ from one another.
+pub async fn moves(browser: &mut Chromium, page: &Page, selector: &str) {
+    let difference = format!("({DIFFERENCE})(document.querySelector('{selector}'))");
+    let difference = browser.evaluate(page, &difference).await.as_f64().expect("a number");
+    assert!(difference > 0.5, "{selector} does not move: mean difference {difference}");
+}
+
 /// Mean difference of two pictures ten frames apart, 0 … 255 a channel.
-const DIFFERENCE: &str = "(async () => { const video = document.querySelector('video'); \
+const DIFFERENCE: &str = "async (video) => { \
      const canvas = new OffscreenCanvas(video.videoWidth, video.videoHeight); \
      const context = canvas.getContext('2d', { willReadFrequently: true }); \
      const grab = () => { context.drawImage(video, 0, 0); \
        return context.getImageData(0, 0, canvas.width, canvas.height).data; }; \
      const next = () => new Promise((resolve) => video.requestVideoFrameCallback(resolve)); \
      await next(); const one = grab(); for (let i = 0; i < 10; i++) await next(); const two = grab(); \
-     let sum = 0; for (let i = 0; i < one.length; i++) sum += Math.abs(one[i] - two[i]); return sum / one.length; })()";
+     let sum = 0; for (let i = 0; i < one.length; i++) sum += Math.abs(one[i] - two[i]); return sum / one.length; }";
 
 pub async fn frames_decoded(browser: &mut Chromium, page: &Page) -> u64 {
     let script = "(async () => { const stats = [...(await window.peers.at(-1).getStats()).values()]; \

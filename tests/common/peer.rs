@@ -7,6 +7,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
 use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_RTX, MediaEngine};
 use rtc::rtp_transceiver::rtp_sender::{RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RtpCodecKind};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::sync::{mpsc, watch};
 use webrtc::data_channel::{DataChannel, DataChannelEvent};
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -97,8 +98,8 @@ pub struct Peer {
     events: mpsc::Receiver<Event>,
     /// Messages that came while the channels were waited for.
     early: VecDeque<Event>,
-    /// The track, when it came while something else was waited for.
-    pub track: Option<Arc<dyn TrackRemote>>,
+    /// Tracks that came while something else was waited for, in the order of their first packets.
+    pub tracks: Vec<Arc<dyn TrackRemote>>,
 }
 
 pub fn h264() -> RTCRtpCodec {
@@ -149,7 +150,13 @@ impl Peer {
             .build()
             .await
             .expect("a peer");
-        Self { connection: Arc::new(connection), handler, events, early: VecDeque::new(), track: None }
+        Self { connection: Arc::new(connection), handler, events, early: VecDeque::new(), tracks: Vec::new() }
+    }
+
+    /// One more picture is to be received.
+    pub async fn ask_for_picture(&self) {
+        let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
+        self.connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.expect("it is added");
     }
 
     pub async fn open_channel(&self, label: &str) -> Arc<dyn DataChannel> {
@@ -238,7 +245,7 @@ impl Peer {
         while !labels.iter().all(|label| open.contains_key(*label)) {
             match within("the data channels", self.events.recv()).await.expect("the peer lives") {
                 Event::ChannelOpen(channel, label) => drop(open.insert(label, channel)),
-                Event::Track(track) => self.track = Some(track),
+                Event::Track(track) => self.tracks.push(track),
                 message @ Event::Message { .. } => self.early.push_back(message),
             }
         }

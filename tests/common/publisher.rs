@@ -26,7 +26,7 @@ use super::{TestHub, within};
 
 /// Payload type of the publisher's H.264, unlike the hub's and the viewers'.
 const PAYLOAD_TYPE: u8 = 109;
-const SSRC: u32 = 0x0ca7_0001;
+const FIRST_SSRC: u32 = 0x0ca7_0001;
 
 #[derive(Clone, Copy)]
 pub struct Setup {
@@ -36,11 +36,22 @@ pub struct Setup {
     pub width: u32,
     pub height: u32,
     pub kbps: u32,
+    /// Pictures beside the main one, each as a track of its own.
+    pub further: &'static [Further],
+}
+
+/// A picture beside the main one.
+#[derive(Clone, Copy)]
+pub struct Further {
+    /// Its track's id.
+    pub name: &'static str,
+    pub width: u32,
+    pub height: u32,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { trickle: Trickle::None, lose_every: None, width: 640, height: 360, kbps: 800 }
+        Self { trickle: Trickle::None, lose_every: None, width: 640, height: 360, kbps: 800, further: &[] }
     }
 }
 
@@ -48,7 +59,10 @@ pub struct Publisher {
     pub signal: Signal,
     pub peer: Peer,
     metric: Arc<dyn DataChannel>,
+    /// Of its first picture.
     pub counts: Arc<Counts>,
+    /// Of the others, in their order.
+    pub further: Vec<Arc<Counts>>,
     pumps: Vec<JoinHandle<()>>,
 }
 
@@ -79,28 +93,27 @@ impl Publisher {
         // Header extensions of our own must not reach the viewers.
         let registry = configure_twcc_sender_only(registry, &mut engine).expect("TWCC");
         let mut peer = Peer::new(engine, registry).await;
-        let coding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters {
-                ssrc: Some(SSRC),
-                rtx: Some(RTCRtpRtxParameters { ssrc: SSRC + 1 }),
-                ..Default::default()
-            },
-            codec: h264(),
-            ..Default::default()
-        };
-        let name = || "car".to_owned();
-        let track = MediaStreamTrack::new(name(), name(), name(), RtpCodecKind::Video, vec![coding]);
-        let track = Arc::new(TrackLocalStaticSample::new(Instant::now(), track).expect("a track"));
-        peer.connection.add_track(track.clone()).await.expect("it is added");
+        let main = Further { name: "camera", width: setup.width, height: setup.height };
+        let mut tracks = Vec::new();
+        for (picture, ssrc) in [&[main], setup.further].concat().into_iter().zip((FIRST_SSRC..).step_by(2)) {
+            let track = track(picture.name, ssrc);
+            peer.connection.add_track(track.clone()).await.expect("it is added");
+            tracks.push((picture, ssrc, track));
+        }
         peer.open_channel("metric").await;
         peer.open_channel("stream").await;
         peer.negotiate(&mut signal, setup.trickle).await;
         peer.connected().await;
         let [metric, _stream] = peer.channels(["metric", "stream"]).await;
 
-        let encoder = Encoder::start(setup.width, setup.height, setup.kbps);
-        let pumps = vec![tokio::spawn(run(track, encoder, counts.clone()))];
-        Self { signal, peer, metric, counts, pumps }
+        let (mut further, mut pumps) = (Vec::new(), Vec::new());
+        for (picture, ssrc, track) in tracks {
+            let own = if ssrc == FIRST_SSRC { counts.clone() } else { Arc::default() };
+            let encoder = Encoder::start(picture.width, picture.height, setup.kbps);
+            pumps.push(tokio::spawn(run(track, ssrc, encoder, own.clone())));
+            further.extend((ssrc != FIRST_SSRC).then_some(own));
+        }
+        Self { signal, peer, metric, counts, further, pumps }
     }
 
     pub async fn send_metric(&self, text: &str) {
@@ -132,14 +145,33 @@ impl Publisher {
         self.pumps.iter().for_each(JoinHandle::abort);
     }
 
+    /// Stops the picture at this place, as a camera that hangs would.
+    pub fn freeze_picture(&self, place: usize) {
+        self.pumps[place].abort();
+    }
+
     pub async fn stop(self) {
         self.freeze();
         self.peer.connection.close().await.expect("it closes");
     }
 }
 
+fn track(name: &str, ssrc: u32) -> Arc<TrackLocalStaticSample> {
+    let coding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(ssrc),
+            rtx: Some(RTCRtpRtxParameters { ssrc: ssrc + 1 }),
+            ..Default::default()
+        },
+        codec: h264(),
+        ..Default::default()
+    };
+    let track = MediaStreamTrack::new("rtcpub".into(), name.into(), name.into(), RtpCodecKind::Video, vec![coding]);
+    Arc::new(TrackLocalStaticSample::new(Instant::now(), track).expect("a track"))
+}
+
 /// Sends pictures, and a key frame when one is asked for.
-async fn run(track: Arc<TrackLocalStaticSample>, mut encoder: Encoder, counts: Arc<Counts>) {
+async fn run(track: Arc<TrackLocalStaticSample>, ssrc: u32, mut encoder: Encoder, counts: Arc<Counts>) {
     let (requests, mut requested) = mpsc::channel(64);
     let listener = track.clone();
     let listening = tokio::spawn(async move {
@@ -155,7 +187,7 @@ async fn run(track: Arc<TrackLocalStaticSample>, mut encoder: Encoder, counts: A
             picture = encoder.pictures.recv() => {
                 let Some(picture) = picture else { break };
                 let sample = Sample { data: picture.data, duration: FRAME, ..Sample::new(Instant::now()) };
-                if track.write_sample(SSRC, PAYLOAD_TYPE, &sample, &[]).await.is_err() {
+                if track.write_sample(ssrc, PAYLOAD_TYPE, &sample, &[]).await.is_err() {
                     break;
                 }
             }

@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rtc::interceptor::{NackGeneratorBuilder, Registry, Slot};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtp;
-use rtc::rtp_transceiver::rtp_sender::RtpCodecKind;
-use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 
@@ -28,11 +26,13 @@ pub struct Setup {
     pub labels: &'static [&'static str],
     /// Every n-th packet is lost on its way from the hub (not its repetition).
     pub lose_every: Option<u64>,
+    /// How many pictures it asks for.
+    pub pictures: usize,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { trickle: Trickle::OldStyle, labels: &["metric", "stream"], lose_every: None }
+        Self { trickle: Trickle::OldStyle, labels: &["metric", "stream"], lose_every: None, pictures: 1 }
     }
 }
 
@@ -64,8 +64,9 @@ impl Viewer {
             .with(Slot::from(500), Lossy::inbound(setup.lose_every))
             .with(Slot::NackGenerator, nacks.build());
         let peer = Peer::new(media_engine(PAYLOAD_TYPE), registry).await;
-        let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
-        peer.connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.expect("it is added");
+        for _ in 0..setup.pictures {
+            peer.ask_for_picture().await;
+        }
         for label in setup.labels {
             peer.open_channel(label).await;
         }
@@ -79,44 +80,103 @@ impl Viewer {
 
     /// Receives until each of the first `count` numbers is there, in whatever order; says how many came more than once.
     pub async fn complete_run(&mut self, count: u16) -> usize {
-        let first = self.packet().await.header.sequence_number;
-        let mut missing: BTreeSet<u16> = (1..count).collect();
-        let mut repeated = 0;
-        let receive = async {
-            while !missing.is_empty() {
-                let offset = self.packet().await.header.sequence_number.wrapping_sub(first);
-                repeated += usize::from(offset < count && !missing.remove(&offset));
-            }
-        };
-        within("every packet", receive).await;
-        repeated
+        let track = self.track().await;
+        complete_run(&*track, count).await
     }
 
-    /// The next RTP packet.
+    /// The same on each of these tracks, at the same time.
+    pub async fn complete_runs(&mut self, tracks: [&str; 2], count: u16) {
+        let [one, other] = [self.track_called(tracks[0]).await, self.track_called(tracks[1]).await];
+        tokio::join!(complete_run(&*one, count), complete_run(&*other, count));
+    }
+
+    /// The next RTP packet of the only picture.
     pub async fn packet(&mut self) -> rtp::Packet {
         let track = self.track().await;
-        loop {
-            let event = within("a packet", track.poll()).await.expect("the track goes on");
-            if let TrackRemoteEvent::OnRtpPacket(packet) = event {
-                return packet;
+        next_packet(&*track).await
+    }
+
+    /// The packets of this track for this long. The others are read too: what nobody reads is lost sooner or later.
+    pub async fn packets_for(&mut self, track: &str, time: Duration) -> Vec<rtp::Packet> {
+        let wanted = self.track_called(track).await;
+        self.note_tracks();
+        let packets = Mutex::new(Vec::new());
+        let read = |track: Arc<dyn TrackRemote>| {
+            let (wanted, packets) = (Arc::ptr_eq(&track, &wanted), &packets);
+            async move {
+                loop {
+                    let packet = next_packet(&*track).await;
+                    if wanted {
+                        packets.lock().expect("not poisoned").push(packet);
+                    }
+                }
             }
-        }
+        };
+        let all = futures_util::future::join_all(self.peer.tracks.iter().cloned().map(read));
+        let _: Result<Vec<()>, _> = tokio::time::timeout(time, all).await;
+        packets.into_inner().expect("not poisoned")
     }
 
     pub async fn ask_for_key_frame(&mut self) {
         let track = self.track().await;
-        let media_ssrc = track.ssrcs().await[0];
-        let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
-        track.write_rtcp(vec![Box::new(request)]).await.expect("it is sent");
+        ask_for_key_frame(&*track).await;
+    }
+
+    pub async fn ask_for_key_frame_of(&mut self, track: &str) {
+        let track = self.track_called(track).await;
+        ask_for_key_frame(&*track).await;
     }
 
     async fn track(&mut self) -> Arc<dyn TrackRemote> {
-        while self.peer.track.is_none() {
-            if let Event::Track(track) = within("the track", self.peer.event()).await.expect("the peer lives") {
-                self.peer.track = Some(track);
+        while self.peer.tracks.is_empty() {
+            self.next_track().await;
+        }
+        self.peer.tracks[0].clone()
+    }
+
+    /// The track with this id, once its first packet is there.
+    async fn track_called(&mut self, id: &str) -> Arc<dyn TrackRemote> {
+        let mut looked_at = 0;
+        loop {
+            while let Some(track) = self.peer.tracks.get(looked_at) {
+                if track.track_id().await == id {
+                    return track.clone();
+                }
+                looked_at += 1;
+            }
+            self.next_track().await;
+        }
+    }
+
+    async fn next_track(&mut self) {
+        if let Event::Track(track) = within("a track", self.peer.event()).await.expect("the peer lives") {
+            self.peer.tracks.push(track);
+        }
+    }
+
+    fn note_tracks(&mut self) {
+        while let Some(event) = self.peer.event_so_far() {
+            if let Event::Track(track) = event {
+                self.peer.tracks.push(track);
             }
         }
-        self.peer.track.clone().expect("just set")
+    }
+
+    /// The ids of the tracks that have had a packet.
+    pub async fn tracks(&mut self) -> Vec<String> {
+        self.note_tracks();
+        let mut ids = Vec::new();
+        for track in &self.peer.tracks {
+            ids.push(track.track_id().await);
+        }
+        ids.sort();
+        ids
+    }
+
+    /// Asks for one picture more, as the page does when it hears of it.
+    pub async fn ask_for_another_picture(&mut self) {
+        self.peer.ask_for_picture().await;
+        self.peer.negotiate(&mut self.signal, Trickle::None).await;
     }
 
     pub async fn drive(&self, text: &str) {
@@ -133,7 +193,7 @@ impl Viewer {
         loop {
             match within("a metric message", self.peer.event()).await.expect("the peer lives") {
                 Event::Message { label, text, ours } if label == "metric" => return (text, ours),
-                Event::Track(track) => self.peer.track = Some(track),
+                Event::Track(track) => self.peer.tracks.push(track),
                 _ => {}
             }
         }
@@ -156,4 +216,33 @@ impl Viewer {
         drop(self.signal);
         self.peer.connection.close().await.expect("it closes");
     }
+}
+
+async fn complete_run(track: &dyn TrackRemote, count: u16) -> usize {
+    let first = next_packet(track).await.header.sequence_number;
+    let mut missing: BTreeSet<u16> = (1..count).collect();
+    let mut repeated = 0;
+    let receive = async {
+        while !missing.is_empty() {
+            let offset = next_packet(track).await.header.sequence_number.wrapping_sub(first);
+            repeated += usize::from(offset < count && !missing.remove(&offset));
+        }
+    };
+    within("every packet", receive).await;
+    repeated
+}
+
+async fn next_packet(track: &dyn TrackRemote) -> rtp::Packet {
+    loop {
+        let event = within("a packet", track.poll()).await.expect("the track goes on");
+        if let TrackRemoteEvent::OnRtpPacket(packet) = event {
+            return packet;
+        }
+    }
+}
+
+async fn ask_for_key_frame(track: &dyn TrackRemote) {
+    let media_ssrc = track.ssrcs().await[0];
+    let request = PictureLossIndication { sender_ssrc: 0, media_ssrc };
+    track.write_rtcp(vec![Box::new(request)]).await.expect("it is sent");
 }

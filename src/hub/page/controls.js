@@ -6,6 +6,8 @@ const KEYS = {
   KeyA: ["steering", 1], ArrowLeft: ["steering", 1],
   KeyD: ["steering", -1], ArrowRight: ["steering", -1],
 };
+/** Keys that choose what is seen, and the events they make. */
+const CHOICES = { KeyC: "camera", KeyV: "picture" };
 const DEAD_ZONE = 0.12;
 /** Standard gamepad mapping (W3C Gamepad §11). */
 const PAD = { left: 6, right: 7, stops: [0, 1, 9] };
@@ -62,8 +64,8 @@ export class Controls extends EventTarget {
       if (!event.repeat) this.dispatchEvent(new CustomEvent("stop"));
       return;
     }
-    if (event.code === "KeyC") {
-      if (!event.repeat) this.dispatchEvent(new CustomEvent("camera"));
+    if (event.code in CHOICES) {
+      if (!event.repeat) this.dispatchEvent(new CustomEvent(CHOICES[event.code]));
       return;
     }
     if (!(event.code in KEYS) || event.target?.type === "range") return;

@@ -7,6 +7,8 @@ const SILENCE_MS = 90_000;
 const ANSWER_MS = 10_000;
 /** A connection that ICE calls disconnected gets this long to recover by itself. */
 const DISCONNECTED_MS = 4_000;
+/** The hub forwards no more. */
+const MAX_PICTURES = 4;
 
 const wait = (ms, signal) => new Promise((resolve) => {
   const timer = setTimeout(resolve, ms);
@@ -34,8 +36,9 @@ export class Link extends EventTarget {
     this.channel = channel;
     this.token = token;
     this.peer = null;
-    this.receiver = null;
     this.stream = null;
+    /** How many pictures the car has, as last heard. */
+    this.pictures = 1;
     this.retryNow = null;
     addEventListener("online", () => this.retryNow?.abort());
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.retryNow?.abort(); });
@@ -74,7 +77,7 @@ export class Link extends EventTarget {
     this.tell("state", { name: "connecting" });
     return new Promise((resolve) => {
       const session = new Session(this, (outcome) => {
-        this.peer = this.receiver = this.stream = null;
+        this.peer = this.stream = null;
         this.tell("closed");
         resolve(outcome);
       });
@@ -91,6 +94,8 @@ class Session {
     this.done = done;
     this.timers = new Set();
     this.early = [];
+    this.asked = 0;
+    this.unanswered = true;
     this.lived = false;
     this.over = false;
   }
@@ -110,12 +115,10 @@ class Session {
     this.link.tell("state", { name: "negotiating" });
     const peer = new RTCPeerConnection();
     this.peer = this.link.peer = peer;
-    const { receiver } = peer.addTransceiver("video", { direction: "recvonly" });
-    this.link.receiver = receiver;
-    // Show each picture as soon as it is whole: what is late is of no use to a driver.
-    if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
-    if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
-    peer.ontrack = ({ track, streams }) => this.link.tell("track", { track, stream: streams[0] ?? new MediaStream([track]) });
+    peer.ontrack = ({ track, transceiver }) => {
+      const video = peer.getTransceivers().filter(({ receiver }) => receiver.track.kind === "video");
+      this.link.tell("track", { track, place: video.indexOf(transceiver) });
+    };
     peer.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate) this.signal("candidate2", JSON.stringify(candidate));
     };
@@ -126,9 +129,33 @@ class Session {
     peer.ondatachannel = ({ channel }) => { if (channel.label === "metric") channel.onmessage = metric; };
     const stream = this.openChannel("stream");
     stream.onopen = () => { this.link.stream = stream; this.link.tell("drivable"); };
+    await this.negotiate();
+  }
+
+  /** Offers to receive every picture there is. */
+  async negotiate() {
+    this.unanswered = true;
+    for (; this.asked < this.link.pictures; this.asked += 1) {
+      const { receiver } = this.peer.addTransceiver("video", { direction: "recvonly" });
+      // Show each picture as soon as it is whole: what is late is of no use to a driver.
+      if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+      if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+    }
     this.answerTimer = this.after(ANSWER_MS, () => this.end("the hub does not answer the offer"));
-    await peer.setLocalDescription(await peer.createOffer());
-    this.signal("offer", peer.localDescription.sdp);
+    await this.peer.setLocalDescription(await this.peer.createOffer());
+    this.signal("offer", this.peer.localDescription.sdp);
+  }
+
+  /** Who is here; a car with more pictures than were asked for is asked for the rest. */
+  company(company) {
+    if (company.pictures?.length > 0) this.link.pictures = Math.min(company.pictures.length, MAX_PICTURES);
+    this.askForMore();
+    this.link.tell("company", company);
+  }
+
+  askForMore() {
+    if (this.unanswered || this.asked >= this.link.pictures) return;
+    this.negotiate().catch((error) => this.end(`no offer: ${error.message}`));
   }
 
   openChannel(label) {
@@ -146,15 +173,17 @@ class Session {
     if (type === "answer") this.answered(data).catch((error) => this.end(`unusable answer: ${error.message}`));
     else if (type === "candidate2") this.candidate(parsed(data));
     else if (type === "candidate") this.candidate({ candidate: data, sdpMLineIndex: 0 });
-    else if (type === "joins") this.link.tell("company", parsed(data) ?? {});
+    else if (type === "joins") this.company(parsed(data) ?? {});
   }
 
   async answered(sdp) {
     clearTimeout(this.answerTimer);
     await this.peer.setRemoteDescription({ type: "answer", sdp });
-    const early = this.early;
+    const early = this.early ?? [];
     this.early = null;
     early.forEach((init) => this.candidate(init));
+    this.unanswered = false;
+    this.askForMore();
   }
 
   candidate(init) {

@@ -43,9 +43,10 @@ export class FrameWatch {
 }
 
 export class Stats {
-  constructor(panel, frames) {
+  /** @param {import("./pictures.js").Pictures} pictures */
+  constructor(panel, pictures) {
     this.panel = panel;
-    this.frames = frames;
+    this.pictures = pictures;
     this.cells = Object.fromEntries([...panel.querySelectorAll("dd")].map((cell) => [cell.id.replace("stat-", ""), cell]));
     this.clock = panel.querySelector("#clock");
     this.last = null;
@@ -61,13 +62,15 @@ export class Stats {
     const peer = this.link?.peer;
     if (this.panel.hidden || !peer || peer.connectionState === "closed") { this.last = null; return; }
     const reports = [...(await peer.getStats()).values()];
-    const video = reports.find((report) => report.type === "inbound-rtp" && report.kind === "video");
+    const videos = reports.filter((report) => report.type === "inbound-rtp" && report.kind === "video");
+    const large = this.pictures.main.track?.id;
+    const video = videos.find((report) => report.trackIdentifier === large) ?? videos[0];
     const pair = reports.find((report) => report.type === "candidate-pair" && report.nominated && report.state === "succeeded");
     if (video) this.show(video, pair);
   }
 
   show(video, pair) {
-    const since = this.last ?? video;
+    const since = this.last?.id === video.id ? this.last : video;
     const seconds = (video.timestamp - since.timestamp) / 1_000;
     const rate = (key) => (seconds > 0 ? ((video[key] ?? 0) - (since[key] ?? 0)) / seconds : null);
     const text = (value, unit, digits = 0) => (value === null || value === undefined || Number.isNaN(value) ? "–" : `${value.toFixed(digits)} ${unit}`);
@@ -80,7 +83,7 @@ export class Stats {
     set("bitrate", text(rate("bytesReceived") === null ? null : rate("bytesReceived") * 8 / 1_000, "kbit/s"));
     set("rtt", text(pair?.currentRoundTripTime === undefined ? null : pair.currentRoundTripTime * 1_000, "ms", 1));
     set("loss", text(lost + received > 0 ? 100 * lost / (lost + received) : null, "%", 1));
-    set("freezes", String(video.freezeCount ?? this.frames.freezes));
+    set("freezes", String(video.freezeCount ?? this.pictures.main.frames.freezes));
     set("buffer", text(shown > 0 ? 1_000 * buffered / shown : null, "ms"));
     set("size", video.frameWidth ? `${video.frameWidth} × ${video.frameHeight}` : "–");
     this.last = video;

@@ -3,27 +3,21 @@
 import { Controls } from "./controls.js";
 import { Driver } from "./drive.js";
 import { Link } from "./link.js";
-import { FrameWatch, Log, Stats } from "./overlay.js";
+import { Log, Stats } from "./overlay.js";
+import { Pictures, STILL_MS } from "./pictures.js";
 
-/** A picture that stands still for longer is said to. */
-const STILL_MS = 1_000;
 const CHANNELS_RETRY_MS = 2_000;
 
 const $ = (id) => document.getElementById(id);
 const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
-const video = $("picture");
-const frames = new FrameWatch(video);
-const stats = new Stats($("stats"), frames);
+const pictures = new Pictures($("pictures"), $("further"));
+const stats = new Stats($("stats"), pictures);
 const log = new Log($("log"));
 
 /** Everything the words on the page depend on. */
 const now = {
   link: { name: "starting" },
-  /** Whether a picture has been shown on this connection. */
-  picture: false,
-  /** Whether the browser wants a tap first. */
-  tap: false,
   car: null,
   wheel: null,
   drive: null,
@@ -31,6 +25,8 @@ const now = {
   /** Why the car waits although it could drive. */
   waits: false,
   fault: "",
+  /** Which of two cameras in one stream is shown, 1 being the rear one; unknown where there is one. */
+  camera: null,
 };
 
 /** Why the car does not move, in words. */
@@ -170,40 +166,27 @@ function wireLink(token) {
   });
   link.addEventListener("closed", () => {
     driver.set(0, 0);
-    Object.assign(now, { picture: false, wheel: null, drive: null, cause: "", waits: false, fault: "" });
+    pictures.forget();
+    Object.assign(now, { wheel: null, drive: null, cause: "", waits: false, fault: "", camera: null });
     render();
   });
-  link.addEventListener("track", ({ detail: { track, stream } }) => show(track, stream));
+  link.addEventListener("track", ({ detail: { place, track } }) => pictures.receive(place, track));
   link.addEventListener("company", ({ detail }) => {
     now.car = detail.publisher ?? now.car;
+    if (now.car === false) now.camera = null;
+    // A car that is away comes back with the pictures it had, as far as anybody knows.
+    if (detail.pictures?.length > 0) pictures.hear(detail.pictures.slice(0, link.pictures));
     say($("company"), detail.viewers > 1 ? `${detail.viewers} viewers` : "");
     render();
   });
   link.addEventListener("metric", ({ detail }) => metric(detail));
   // A last frame of the connection before is no picture of this one.
-  frames.onframe = () => { if (!now.picture && now.link.name === "connected") { now.picture = true; render(); } };
-}
-
-/** The old picture stays until the new one has something to show. */
-function show(track, stream) {
-  const attach = () => {
-    if (video.srcObject === stream) return;
-    frames.restart();
-    video.srcObject = stream;
-    play();
-  };
-  if (!track.muted) attach();
-  else track.addEventListener("unmute", attach, { once: true });
-}
-
-/** A phone that saves power starts nothing by itself, not even a silent picture. */
-function play() {
-  video.play().then(() => { now.tap = false; }, ({ name }) => {
-    if (name !== "NotAllowedError") return;
-    now.tap = true;
-    addEventListener("pointerup", play, { once: true });
+  pictures.addEventListener("frame", ({ detail: picture }) => {
+    if (now.link.name !== "connected") return;
+    picture.live = true;
     render();
   });
+  pictures.addEventListener("change", render);
 }
 
 function metric(text) {
@@ -245,10 +228,10 @@ function wireControls() {
   const stop = () => { driver.latch(); render(); };
   controls.addEventListener("stop", stop);
   $("stop").addEventListener("click", stop);
-  // Cars with one camera never tell which is shown.
-  controls.addEventListener("camera", () => {
-    if (now.camera !== undefined && now.wheel !== "taken") driver.selectCamera(now.camera === 1 ? 0 : 1);
-  });
+  const otherCamera = () => { if (canSelectCamera()) driver.selectCamera(now.camera === 1 ? 0 : 1); };
+  controls.addEventListener("camera", otherCamera);
+  $("other-camera").addEventListener("click", () => { otherCamera(); $("other-camera").blur(); });
+  controls.addEventListener("picture", () => pictures.next());
   $("clear").addEventListener("click", () => { controls.release(); driver.clear(); render(); });
   $("wheel-button").addEventListener("click", () => {
     if (now.wheel === "held") driver.releaseWheel();
@@ -267,14 +250,25 @@ function wireControls() {
   setPower();
 }
 
+/** Cars with one camera never tell which is shown. */
+function canSelectCamera() {
+  return now.camera !== null && now.wheel !== "taken" && Boolean(link?.canSend);
+}
+
 function wireTools() {
-  const toggle = (button, panel) => button.addEventListener("click", () => {
-    panel.hidden = !panel.hidden;
-    button.setAttribute("aria-pressed", String(!panel.hidden));
-    button.blur();
-  });
-  toggle($("toggle-stats"), $("stats"));
-  toggle($("toggle-log"), $("log"));
+  const open = (name, isOpen) => {
+    $(name).hidden = !isOpen;
+    $(`toggle-${name}`).setAttribute("aria-pressed", String(isOpen));
+  };
+  for (const [name, other] of [["stats", "log"], ["log", "stats"]]) {
+    const button = $(`toggle-${name}`);
+    button.addEventListener("click", () => {
+      open(name, $(name).hidden);
+      // A phone has room for one of them.
+      if (matchMedia("(max-width: 760px)").matches) open(other, false);
+      button.blur();
+    });
+  }
   const full = $("toggle-full");
   full.hidden = !document.fullscreenEnabled;
   full.addEventListener("click", () => {
@@ -311,9 +305,13 @@ function render() {
   renderLink();
   renderWheel();
   renderDrive();
+  pictures.render();
   const canDrive = now.wheel !== "taken" && Boolean(link?.canSend);
   for (const id of ["throttle-stick", "steering-stick", "power", "keys"]) $(id).hidden = !canDrive;
   $("stop").disabled = !link?.canSend;
+  $("key-picture").hidden = pictures.all.length < 2;
+  $("key-camera").hidden = $("other-camera").hidden = !canSelectCamera();
+  say($("other-camera-name"), now.camera === 1 ? "Front" : "Rear");
 }
 
 function renderLink() {
@@ -326,9 +324,10 @@ function renderLink() {
 
 /** Tone and words for the corner; a title and a detail when there is no picture to look at. */
 function linkWords() {
+  const { live, frames } = pictures.main;
   const still = frames.stillFor();
   switch (now.link.name) {
-    case "connecting": return ["wait", "Connecting to the hub", ...(now.picture ? [] : ["Connecting to the hub", ""])];
+    case "connecting": return ["wait", "Connecting to the hub", ...(live ? [] : ["Connecting to the hub", ""])];
     case "negotiating": return ["wait", "Setting up the picture", "Setting up the picture", ""];
     case "weak": return ["warn", "Connection is breaking up"];
     case "lost": {
@@ -340,8 +339,8 @@ function linkWords() {
     default: return ["wait", "Starting"];
   }
   if (now.car === false) return ["warn", "Car is offline", "The car is offline", "The picture comes back by itself when the car does."];
-  if (now.tap) return ["warn", "Waiting for you", "Tap to start the picture", "This device starts no picture by itself."];
-  if (!now.picture) return ["wait", "Waiting for the picture", "Waiting for the picture", ""];
+  if (pictures.wantsTap) return ["warn", "Waiting for you", "Tap to start the picture", "This device starts no picture by itself."];
+  if (!live) return ["wait", "Waiting for the picture", "Waiting for the picture", ""];
   if (still > STILL_MS) return ["bad", `Picture has stood still for ${Math.floor(still / 1_000)} s`];
   return ["good", "Live"];
 }
@@ -388,10 +387,10 @@ function showNotice(title, detail, tone = "wait") {
   $("notice").dataset.tone = tone;
   say($("notice-title"), title);
   say($("notice-detail"), detail);
-  video.classList.add("dimmed");
+  $("pictures").classList.add("dimmed");
 }
 
 function hideNotice() {
   $("notice").hidden = true;
-  video.classList.remove("dimmed");
+  $("pictures").classList.remove("dimmed");
 }

@@ -70,8 +70,9 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
         let Some(ssrc) = track.ssrcs().await.first().copied() else { return };
+        let id = track.track_id().await;
         // Full can only mean that the session is stuck or over: it then has no use for the track.
-        let _ = self.events.try_send(Event::Track(Uplink::new(track, ssrc)));
+        let _ = self.events.try_send(Event::Track(Uplink::new(track, id, ssrc)));
     }
 }
 

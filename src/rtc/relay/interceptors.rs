@@ -1,10 +1,11 @@
 //! Two interceptors of our own: retransmissions unwrapped where loss is judged, and key-frame requests let through to
 //! the hub.
 
+use std::any::Any;
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::sansio::Protocol;
@@ -91,7 +92,8 @@ impl Interceptor for RtxUnwrap {
     }
 }
 
-/// Lets PLI and FIR through to the application (the library keeps all RTCP to itself) and nothing else.
+/// Lets PLI and FIR through to the application (the library keeps all RTCP to itself) and nothing else. Each goes by
+/// itself, as a PLI: of a compound packet the library reads one SSRC only, and hands all of it to that track.
 #[derive(Default)]
 pub(super) struct KeyFrameRequestsToApplication {
     queues: Queues,
@@ -104,18 +106,16 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyFrameRequestsToApplication 
     type Error = Error;
     type Time = Instant;
 
-    fn handle_read(&mut self, mut msg: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &mut msg.message.packet {
-            packets.retain(|packet| {
-                let packet = packet.as_any();
-                packet.is::<PictureLossIndication>() || packet.is::<FullIntraRequest>()
-            });
-            if packets.is_empty() {
-                return Ok(());
-            }
-            msg.message.add(Attribute::DeliverToApplication);
+    fn handle_read(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+        let Packet::Rtcp(packets) = &msg.message.packet else {
+            self.queues.read.push_back(msg);
+            return Ok(());
+        };
+        for request in packets.iter().flat_map(|packet| key_frame_requests(packet.as_any())) {
+            let packet = AttributedPacket::new(Packet::Rtcp(vec![Box::new(request)]));
+            let message = packet.with(Attribute::DeliverToApplication);
+            self.queues.read.push_back(TaggedPacket { now: msg.now, transport: msg.transport, message });
         }
-        self.queues.read.push_back(msg);
         Ok(())
     }
 
@@ -130,6 +130,17 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyFrameRequestsToApplication 
 
     fn poll_write(&mut self) -> Option<TaggedPacket> {
         self.queues.write.pop_front()
+    }
+}
+
+fn key_frame_requests(packet: &dyn Any) -> Vec<PictureLossIndication> {
+    let request = |media_ssrc| PictureLossIndication { sender_ssrc: 0, media_ssrc };
+    if let Some(pli) = packet.downcast_ref::<PictureLossIndication>() {
+        vec![request(pli.media_ssrc)]
+    } else if let Some(fir) = packet.downcast_ref::<FullIntraRequest>() {
+        fir.fir.iter().map(|entry| request(entry.ssrc)).collect()
+    } else {
+        Vec::new()
     }
 }
 

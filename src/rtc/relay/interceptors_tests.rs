@@ -1,7 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do")]
 
 use bytes::Bytes;
-use rtc::interceptor::AttributedPacket;
+use rtc::rtcp::payload_feedbacks::full_intra_request::FirEntry;
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtp;
 use rtc::shared::TransportContext;
@@ -78,20 +78,28 @@ fn what_is_no_retransmission_passes_as_it_is() {
 }
 
 #[test]
-fn only_key_frame_requests_reach_the_application() {
+fn only_key_frame_requests_reach_the_application_each_for_its_own_track() {
     let mut filter = KeyFrameRequestsToApplication::default();
     let mut pass = |packets: Vec<Box<dyn rtc::rtcp::Packet>>| {
         filter.handle_read(tagged(Packet::Rtcp(packets))).expect("it never fails");
-        filter.poll_read().map(|msg| {
+        let passed = std::iter::from_fn(|| filter.poll_read());
+        let wanted = passed.map(|msg| {
             let Packet::Rtcp(packets) = &msg.message.packet else { panic!("not RTCP") };
-            let delivered = |attribute: &Attribute| matches!(attribute, Attribute::DeliverToApplication);
-            (packets.len(), msg.message.attributes.iter().any(delivered))
-        })
+            assert!(msg.message.has(&Attribute::DeliverToApplication));
+            assert_eq!(packets.len(), 1);
+            packets[0].destination_ssrc()
+        });
+        wanted.collect::<Vec<_>>()
     };
     let report = || Box::new(ReceiverReport::default());
-    let pli = || Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc: MEDIA });
-    let fir = || Box::new(FullIntraRequest { sender_ssrc: 0, media_ssrc: MEDIA, fir: Vec::new() });
-    assert_eq!(pass(vec![report()]), None);
-    assert_eq!(pass(vec![report(), pli()]), Some((1, true)));
-    assert_eq!(pass(vec![fir()]), Some((1, true)));
+    let pli = |media_ssrc| Box::new(PictureLossIndication { sender_ssrc: 0, media_ssrc });
+    let fir = |ssrcs: &[u32]| {
+        let fir = ssrcs.iter().map(|ssrc| FirEntry { ssrc: *ssrc, sequence_number: 1 }).collect();
+        Box::new(FullIntraRequest { sender_ssrc: 0, media_ssrc: 0, fir })
+    };
+    let none: [Vec<u32>; 0] = [];
+    assert_eq!(pass(vec![report()]), none);
+    assert_eq!(pass(vec![report(), pli(MEDIA)]), [[MEDIA]]);
+    assert_eq!(pass(vec![report(), pli(MEDIA), pli(7)]), [[MEDIA], [7]]);
+    assert_eq!(pass(vec![fir(&[7, MEDIA])]), [[7], [MEDIA]]);
 }

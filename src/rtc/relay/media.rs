@@ -14,18 +14,24 @@ use super::{MediaPacket, RelayError, engine};
 /// A publisher's track, for receiving.
 pub struct Uplink {
     track: Arc<dyn TrackRemote>,
+    id: String,
     ssrc: u32,
 }
 
 impl std::fmt::Debug for Uplink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Uplink").field("ssrc", &self.ssrc).finish_non_exhaustive()
+        f.debug_struct("Uplink").field("id", &self.id).field("ssrc", &self.ssrc).finish_non_exhaustive()
     }
 }
 
 impl Uplink {
-    pub(super) fn new(track: Arc<dyn TrackRemote>, ssrc: u32) -> Self {
-        Self { track, ssrc }
+    pub(super) fn new(track: Arc<dyn TrackRemote>, id: String, ssrc: u32) -> Self {
+        Self { track, id, ssrc }
+    }
+
+    /// The publisher's id for it.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     /// The next packet, in order of arrival, repaired ones in their turn; `None` when the track has ended. Cancel-safe.
@@ -58,7 +64,7 @@ impl Uplink {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyFrameNeeded;
 
-/// The track to a viewer, for sending.
+/// A track to a viewer, for sending.
 #[derive(Clone)]
 pub struct Downlink {
     track: Arc<TrackLocalStaticRTP>,

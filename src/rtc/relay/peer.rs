@@ -23,7 +23,10 @@ use webrtc::peer_connection::{
 use webrtc::rtp_transceiver::RtpSender;
 
 use super::handler::Handler;
-use super::{Downlink, EVENTS_CAPACITY, Event, Opener, RelayError, SEND_BUFFER_BYTES, State, engine};
+use super::offer::ids_to_viewer;
+use super::{
+    Downlink, EVENTS_CAPACITY, Event, Opener, Picture, RelayError, SEND_BUFFER_BYTES, State, TrackIds, engine,
+};
 use crate::signal::spider::CandidateInit;
 
 /// No contact for this long: [`State::Disconnected`]. The driver of a car must know soon.
@@ -66,7 +69,7 @@ impl Inbox {
     }
 }
 
-/// A peer that receives one publisher's track.
+/// A peer that receives one publisher's tracks.
 #[derive(Debug)]
 pub struct PublisherPeer {
     /// The connection.
@@ -75,12 +78,18 @@ pub struct PublisherPeer {
     pub inbox: Inbox,
 }
 
-/// A peer that sends the track on to one viewer.
+/// A peer that sends the tracks on to one viewer.
 pub struct ViewerPeer {
     /// The connection.
     pub peer: Peer,
     /// What happens at it.
     pub inbox: Inbox,
+    /// One for each picture, in their order.
+    tracks: Vec<LocalTrack>,
+}
+
+struct LocalTrack {
+    id: String,
     track: Arc<TrackLocalStaticRTP>,
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
@@ -88,7 +97,10 @@ pub struct ViewerPeer {
 
 impl std::fmt::Debug for ViewerPeer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ViewerPeer").field("peer", &self.peer).field("ssrc", &self.ssrc).finish_non_exhaustive()
+        f.debug_struct("ViewerPeer")
+            .field("peer", &self.peer)
+            .field("tracks", &self.tracks.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -106,12 +118,30 @@ impl PublisherPeer {
 }
 
 impl ViewerPeer {
-    /// A peer with its sockets at these addresses (a wildcard stands for every interface, port 0 for any).
+    /// A peer with its sockets at these addresses (a wildcard stands for every interface, port 0 for any), and no track
+    /// yet.
     ///
     /// # Errors
     /// [`RelayError::Peer`] when no socket could be had.
     pub async fn new(addresses: &[SocketAddr]) -> Result<Self, RelayError> {
         let (peer, inbox) = Peer::build(addresses, engine::downlink().map_err(failed)?).await?;
+        Ok(Self { peer, inbox, tracks: Vec::new() })
+    }
+
+    /// Readies as many tracks as an offer that is about to be answered asks for, called as the publisher's pictures
+    /// `shown` are. Those that there are stay as they are.
+    ///
+    /// # Errors
+    /// [`RelayError::Peer`] when the connection is gone.
+    pub async fn ready_tracks(&mut self, wanted: usize, shown: &[TrackIds]) -> Result<(), RelayError> {
+        while self.tracks.len() < wanted {
+            let before: Vec<_> = self.tracks.iter().map(|track| track.id.clone()).collect();
+            self.add_track(ids_to_viewer(shown, &before)).await?;
+        }
+        Ok(())
+    }
+
+    async fn add_track(&mut self, ids: TrackIds) -> Result<(), RelayError> {
         let (ssrc, rtx_ssrc) = distinct_ssrcs();
         let coding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
@@ -122,22 +152,29 @@ impl ViewerPeer {
             codec: crate::rtc::engine::h264(),
             ..Default::default()
         };
-        let name = || "car".to_owned();
-        let track = MediaStreamTrack::new(name(), name(), name(), RtpCodecKind::Video, vec![coding]);
+        let TrackIds { stream, track: id } = ids;
+        let track = MediaStreamTrack::new(stream, id.clone(), id.clone(), RtpCodecKind::Video, vec![coding]);
         let track = Arc::new(TrackLocalStaticRTP::new(track));
-        let sender = peer.connection.add_track(track.clone()).await.map_err(failed)?;
-        Ok(Self { peer, inbox, track, sender, ssrc })
+        let sender = self.peer.connection.add_track(track.clone()).await.map_err(failed)?;
+        self.tracks.push(LocalTrack { id, track, sender, ssrc });
+        Ok(())
     }
 
-    /// The track to the viewer, once an offer has been answered; `None` when the viewer wants no H.264.
-    pub async fn downlink(&self) -> Option<Downlink> {
-        let parameters = self.sender.get_parameters().await.ok()?;
+    /// The pictures that there are tracks for.
+    pub fn pictures(&self) -> impl Iterator<Item = Picture> + use<> {
+        Picture::first(self.tracks.len())
+    }
+
+    /// The track of a picture, once an offer has been answered; `None` when there is none, or the viewer wants no H.264.
+    pub async fn downlink(&self, picture: Picture) -> Option<Downlink> {
+        let LocalTrack { track, sender, ssrc, .. } = self.tracks.get(picture.index())?;
+        let parameters = sender.get_parameters().await.ok()?;
         let mut codecs = parameters.rtp_parameters.codecs.iter();
         let h264 = codecs.find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case("video/H264"))?;
         let mut extensions = parameters.rtp_parameters.header_extensions.iter();
         let playout_delay = extensions.find(|extension| extension.uri == engine::PLAYOUT_DELAY_URI);
         let playout_delay = playout_delay.and_then(|extension| u8::try_from(extension.id).ok());
-        Some(Downlink::new(self.track.clone(), self.ssrc, h264.payload_type, playout_delay))
+        Some(Downlink::new(track.clone(), *ssrc, h264.payload_type, playout_delay))
     }
 }
 
