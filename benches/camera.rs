@@ -87,7 +87,7 @@ async fn switches(idle: Idle, count: usize) {
     let control = VideoControl::new(config.encoder.bitrate);
     let (state, _) = tokio::sync::watch::channel(CameraState::Starting);
     let overlay = OverlaySource::new(|| OverlayState::PARKED);
-    let keeper = Keeper { config, overlay, units: sender, control: control.clone(), state };
+    let keeper = Keeper { name: None, config, overlay, units: sender, control: control.clone(), state };
     let shutdown = CancellationToken::new();
     let keeping = tokio::spawn(keeper.keep(shutdown.clone()));
     let mut last = units.recv().await.unwrap();

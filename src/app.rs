@@ -4,6 +4,7 @@ mod answers;
 mod channel;
 mod control;
 mod in_force;
+mod pictures;
 mod process;
 mod provoke;
 mod readings;
@@ -24,7 +25,7 @@ use self::in_force::InForce;
 use self::process::Hangup;
 use self::reload::Source;
 use crate::cli::{DemoArgs, HubArgs, ImportArgs, StatusArgs};
-use crate::config::{self, Loaded, Setting};
+use crate::config::{self, Config, Loaded, Setting};
 use crate::drive::calibrate::calibrate as calibrate_by_hand;
 use crate::drive::import::import_calibration as import;
 use crate::drive::park::park as park_outputs;
@@ -36,6 +37,7 @@ use crate::secret::Secret;
 use crate::signal::tls::hex;
 use crate::status::ask::ask;
 use crate::status::screen::screen;
+use crate::video::further::CameraName;
 use crate::video::pipeline::inspect;
 use crate::video::settings::VideoConfig;
 
@@ -141,12 +143,15 @@ pub fn hub(args: HubArgs, log: LogControl) -> Result<()> {
     })
 }
 
-/// `rtcpub snapshot`: one picture into a file.
+/// `rtcpub snapshot`: one picture into a file, of the camera of that name or of the first.
 ///
 /// # Errors
 /// Why there is none.
-pub fn snapshot(video: &VideoConfig, file: &Path) -> Result<()> {
-    let picture = inspect::snapshot(video).map_err(|error| Failure::cannot_start(error.to_string()))?;
+pub fn snapshot(config: &Config, camera: Option<&str>, file: &Path) -> Result<()> {
+    let further = camera.filter(|name| *name != CameraName::FIRST);
+    let video = further.map_or(Ok(&config.video), |name| further_camera(config, name))?;
+    let picture = inspect::snapshot(video).map_err(|error| if further.is_some() { error.of_further() } else { error });
+    let picture = picture.map_err(|error| Failure::cannot_start(error.to_string()))?;
     std::fs::write(file, &picture).with_context(|| format!("cannot write {}", file.display()))?;
     say(&format!("{}: {} KiB", file.display(), picture.len() / 1024));
     Ok(())
@@ -219,6 +224,15 @@ pub fn import_calibration(args: &ImportArgs, config_dir: &Path) -> Result<()> {
 
 async fn bind(config: HubConfig) -> Result<Hub> {
     Hub::bind(config).await.map_err(|error| Failure::cannot_start(error.to_string()).into())
+}
+
+fn further_camera<'c>(config: &'c Config, name: &str) -> Result<&'c VideoConfig> {
+    let found = config.cameras.iter().find(|camera| camera.name.as_str() == name);
+    found.map(|camera| &camera.video).with_context(|| {
+        let names = config.cameras.iter().map(|camera| camera.name.as_str());
+        let names: Vec<_> = std::iter::once(CameraName::FIRST).chain(names).collect();
+        format!("no camera of this channel is called {name:?}; there are: {}", names.join(", "))
+    })
 }
 
 fn token(file: Option<&Path>) -> Result<Option<Secret>> {

@@ -1,6 +1,7 @@
 //! `rtcpub check`: what a configuration means on this machine, now.
 
 mod boards;
+mod cameras;
 pub mod devices;
 mod explain;
 
@@ -16,8 +17,6 @@ use crate::drive::settings::DriveConfig;
 use crate::resolver::{Patience, Resolver};
 use crate::rtc::settings::IceServer;
 use crate::signal::settings::TlsConfig;
-use crate::video::pipeline::inspect;
-use crate::video::settings::VideoConfig;
 
 /// A resolver that takes longer than this has no use when the car is waiting.
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -29,12 +28,12 @@ pub fn report(loaded: &Loaded) -> String {
     for (title, lines) in explain::sections(&loaded.config) {
         section(&mut report, title, &lines);
     }
-    section(&mut report, "Pipeline", &pipeline(&loaded.config.video));
+    section(&mut report, "Pipeline", &cameras::pipelines(&loaded.config));
     let hosts = resolve(host_names(&loaded.config));
     section(&mut report, "Hosts", &hosts.iter().map(Resolved::to_line).collect::<Vec<_>>());
     section(&mut report, "On this machine", &files_and_devices(&loaded.config));
     let mut warnings: Vec<_> = loaded.warnings.iter().map(ToString::to_string).collect();
-    warnings.extend(boards::warnings(&loaded.config.video));
+    warnings.extend(cameras::warnings(&loaded.config));
     section(&mut report, "Warnings", &warnings);
     report.push_str(match (warnings.len(), hosts.iter().all(|host| host.addresses.is_ok())) {
         (0, true) => "The configuration is right.\n",
@@ -42,14 +41,6 @@ pub fn report(loaded: &Loaded) -> String {
         (_, false) => "The configuration is right, but a host it names cannot be reached by name from here.\n",
     });
     report
-}
-
-/// What would run, to be pasted; or why nothing would.
-fn pipeline(video: &VideoConfig) -> Vec<String> {
-    match inspect::command_line(video) {
-        Ok(line) => vec![crate::config::without_url_password(&line)],
-        Err(error) => vec![format!("None now: {error}")],
-    }
 }
 
 fn section(report: &mut String, title: &str, lines: &[String]) {

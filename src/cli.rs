@@ -68,6 +68,9 @@ pub enum Command {
         /// The file to write, a JPEG
         #[arg(value_name = "FILE.jpg")]
         file: PathBuf,
+        /// A camera beside the first, by its name
+        #[arg(long, value_name = "NAME")]
+        camera: Option<String>,
         /// Whose camera
         #[command(flatten)]
         channel: ChannelArgs,
@@ -420,6 +423,7 @@ Examples:
 const SNAPSHOT_EXAMPLES: &str = "\
 Examples:
   rtcpub snapshot picture.jpg c40hipepjh65aeq6ndj0
+  rtcpub snapshot left.jpg --camera left c40hipepjh65aeq6ndj0
   rtcpub snapshot picture.jpg --config car.toml --set camera.kind=usb";
 
 const PARK_EXAMPLES: &str = "\

@@ -1,7 +1,8 @@
 //! rtcpub turns a robot car with an ARM board into something a person far away can see through and drive.
 //!
 //! # Two flows
-//! - Picture: [`video`]`::camera → encoder → pipeline → units → `[`rtc`]`::pump → track → peer`
+//! - Picture: [`video`]`::camera → encoder → pipeline → units → `[`rtc`]`::pump → track → peer`; several cameras are several
+//!   of these ([`video::further`]), side by side up to the one peer and its one link
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 //!
 //! Everything else serves them: [`signal`] brings the peer up, [`telemetry`] talks back over `metric`, [`supervise`] keeps
@@ -14,6 +15,7 @@
 //! | how a command becomes pulses | `drive/vehicle`, `drive/mixer` |
 //! | what moves the car | `drive/actuator/kind`: a file beside `drive/simulated`, and a row |
 //! | cameras and encoders | `video/camera`, the table in `video/encoder` |
+//! | who gets how much of the link | `video/rate`, among several pictures `video/rate/share` |
 //! | when a session is made, kept and replaced | `rtc/session` |
 //! | the wire format of signalling | `signal/spider` |
 //! | how names become addresses | `resolver` |
@@ -25,11 +27,12 @@
 //!
 //! | edge | carrier | when full or lost |
 //! |---|---|---|
-//! | pipeline → track | `video::units`, 8 access units | dropped to the next key frame, counted, one asked for |
+//! | pipeline → track, one a picture | `video::units`, 8 access units | dropped to the next key frame, counted, one asked for |
 //! | peer's feedback → encoder | counters in `video::control` | key frame: coalesced, never lost; bit rate: newest wins |
 //! | channel → gate | `drive::inbox`, the newest 32 with their arrival times | the oldest go that a later one makes void; age is judged by the gate |
 //! | anything → gate, stop | one flag a cause | never lost |
-//! | telemetry → channel | `telemetry::outlet`, then the channel's byte limit | dropped, counted |
+//! | tracks → network | `rtc::congestion`'s pacer, 100 ms of the rate | the picture is dropped; the first one goes in front |
+//! | telemetry → channel | `telemetry::outlet`, 128, then the channel's byte limit | dropped, counted |
 //! | peer connection → session | `rtc::mailbox` | newest state a peer wins; candidates past 256 are dropped |
 //! | who waits → the system's resolver | `resolver::memory`, 8 questions a name | none is asked; the last addresses are used |
 //! | session ↔ socket | 128 and 64 messages | the socket is given up; it is not read until there is room |

@@ -47,7 +47,7 @@ fn perform(command: Command) -> Result<()> {
         Command::Probe(args) => app::probe(load(&args)?),
         Command::PrintConfig(args) => print(&config::show(&load(&args)?.effective)),
         Command::Devices { json } => print(&check::devices::report(json)),
-        Command::Snapshot { file, channel } => app::snapshot(&load(&channel)?.config.video, &file),
+        Command::Snapshot { file, camera, channel } => app::snapshot(&load(&channel)?.config, camera.as_deref(), &file),
         Command::Park(args) => app::park(&args.file(&config_dir()), args.settings()),
         Command::Calibrate(args) => app::calibrate(&args.file(&config_dir()), args.settings()),
         Command::ImportCalibration(args) => app::import_calibration(&args, &config_dir()),

@@ -55,6 +55,7 @@ impl Kept {
         let (announce, state) = watch::channel(CameraState::Starting);
         let control = VideoControl::new(bitrate);
         let keeper = Keeper {
+            name: None,
             config: VideoConfig { camera, rear: None, encoder },
             overlay: OverlaySource::new(|| OverlayState::PARKED),
             units: units_in,

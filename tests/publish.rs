@@ -14,6 +14,7 @@ use bytes::Bytes;
 use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::relay::{Channel, Event, MediaPacket, PublisherPeer, State, Uplink};
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
@@ -81,11 +82,12 @@ fn start(signal: SignalConfig) -> Publisher {
     let car = Arc::new(Car::default());
     let key_frames = Arc::new(AtomicUsize::new(0));
     let asked = key_frames.clone();
+    let on_key_frame_request = Arc::new(move || {
+        asked.fetch_add(1, Ordering::SeqCst);
+    });
     let edges = Edges {
-        units,
-        on_key_frame_request: Arc::new(move || {
-            asked.fetch_add(1, Ordering::SeqCst);
-        }),
+        picture: PictureEdge::new(units, on_key_frame_request),
+        further: Vec::new(),
         control: car.clone(),
         metrics: metrics_receiver,
         counters: Arc::default(),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::{SignalConfig, TlsConfig, Trickle};
@@ -50,8 +51,8 @@ fn start(signal: SignalConfig) -> Publisher {
     let (status_sender, status) = watch::channel(PublishStatus::default());
     let shutdown = CancellationToken::new();
     let edges = Edges {
-        units,
-        on_key_frame_request: Arc::new(|| {}),
+        picture: PictureEdge::new(units, Arc::new(|| {})),
+        further: Vec::new(),
         control: Arc::new(NoCar),
         metrics,
         counters: Arc::default(),

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::control::{CameraChoice, CarControl, DriveEvents};
 use super::in_force::InForce;
+use super::pictures::{Shot, Shots, Video, further_edges, rate_edge, tell_camera};
 use super::process::{self, Signals};
 use super::provoke::{Provocation, Spawner};
 use super::readings::Readings;
@@ -28,9 +28,7 @@ use crate::drive::simulated::SimulatedCar;
 use crate::drive::{Drive, DriveError};
 use crate::exit::{Exit, Failure};
 use crate::logging::LogControl;
-use crate::rtc::congestion::{Picture, RateEdge};
 use crate::rtc::publisher::{Edges, PublishStatus, publish as publish_session};
-use crate::rtc::pump::PublishCounters;
 use crate::signal::settings::TlsConfig;
 use crate::supervise::{Ended, Supervisor};
 use crate::systemd::Notifier;
@@ -38,12 +36,7 @@ use crate::telemetry::outlet::Outlet;
 use crate::telemetry::probe::HostProbe;
 use crate::telemetry::report;
 use crate::video::control::VideoControl;
-use crate::video::error::VideoError;
-use crate::video::keeper::Keeper;
 use crate::video::overlay::{OverlaySource, OverlayState};
-use crate::video::recovery::CameraState;
-use crate::video::settings::{CameraConfig, RateConfig, View};
-use crate::video::units::access_unit_channel;
 
 /// How long the actuator may take to confirm neutral at the end.
 const NEUTRAL_DEADLINE: Duration = Duration::from_millis(300);
@@ -91,37 +84,31 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     }
     process::guard(car.drive.handle());
     signals.stop_first(car.drive.handle());
-    let (sender, units) = access_unit_channel();
     let status = watch::Sender::new(PublishStatus::default());
     let (rate, rate_settings) = watch::channel(config.rate);
     let rate_edge = rate_edge(&config.video.camera, rate_settings, control.clone());
-    let (camera, camera_state) = watch::channel(CameraState::Starting);
+    let overlay = car.overlay(&provocation);
+    let further = Shots::apart(Shot::further(&config.cameras, &overlay, &provocation));
+    let first = Shot::new(None, config.video.clone(), control.clone(), overlay, &provocation);
     let readings = Arc::new(Readings {
         channel: config.signal.channel.as_str().to_owned(),
         started: now(),
         drive: car.drive.handle(),
         car: car.simulated.clone(),
         stirred,
-        picture: control.clone(),
-        camera: camera_state.clone(),
+        picture: first.readings,
+        further: further.readings,
         shown: config.video.rear.as_ref().map(|_| control.views().shown()),
         outlet: outlet.clone(),
         publish: status.subscribe(),
         link: rate_edge.link.subscribe(),
-        counters: Arc::new(PublishCounters { trace: control.trace().clone(), ..PublishCounters::default() }),
+        counters: Arc::default(),
         trace_latency,
         host: Mutex::new(HostProbe::new()),
-        frame_rates: Mutex::default(),
     });
     let edges = Edges {
-        units,
-        on_key_frame_request: {
-            let (control, provocation) = (control.clone(), provocation.clone());
-            Arc::new(move || {
-                provocation.at("key frame");
-                control.request_idr();
-            })
-        },
+        picture: first.edge,
+        further: further_edges(&config.cameras, &readings.further, further.edges),
         control: Arc::new(CarControl {
             drive: car.drive.handle(),
             bridge: car.bridge.as_ref().map(Bridge::handle),
@@ -141,34 +128,23 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let mut spawn = Spawner::new(&mut supervisor, &provocation);
     spawn.task("publisher", publish_session(config.signal.clone(), config.rtc.clone(), edges, tasks.clone()));
     spawn.task("telemetry", readings.clone().tell(telemetry_settings, tasks.clone()));
-    let shown = readings.shown.clone();
-    spawn.task("camera state", tell_camera(camera_state, shown, outlet.clone(), tasks.clone()));
-    let (filmed, overlay) = (config.video.clone(), car.overlay(&provocation));
-    let keeper = Keeper { config: filmed, overlay, units: sender, control: control.clone(), state: camera };
-    let video = Video::start(keeper, &provocation);
+    for picture in readings.pictures() {
+        let shown = readings.shown.clone().filter(|_| picture.name.is_none());
+        let (name, camera) = (picture.name.clone(), picture.camera.clone());
+        spawn.task("camera state", tell_camera(name, camera, shown, outlet.clone(), tasks.clone()));
+    }
+    let video = Video::start(first.keeper, further.keepers, &provocation);
     // The pipeline itself ends last, when these tasks have.
     spawn.task("video", ended(video.ended.clone(), tasks.clone()));
     spawn.task("drive", ended(car.ended.clone(), tasks.clone()));
     answers::start(&config, &readings, &log, &mut spawn, &tasks).await;
-    service::start(service_manager.clone(), readings, config.video.camera.stall, &mut spawn, &tasks);
+    service::start(service_manager.clone(), readings.clone(), config.video.camera.stall, &mut spawn, &tasks);
     if let (Some(source), Some(in_force)) = (source, in_force.clone()) {
-        let (drive, service_manager) = (car.drive.handle(), service_manager.clone());
-        let reload =
-            Reload { source, config, log, rate, picture: control, drive, telemetry, in_force, service_manager };
+        let (drive, pictures, service_manager) = (car.drive.handle(), readings.clone(), service_manager.clone());
+        let reload = Reload { source, config, log, rate, pictures, drive, telemetry, in_force, service_manager };
         spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
     end_in_phases(Leaving { car, in_force }, supervisor, video, signals.shutdown, &service_manager).await
-}
-
-/// The live link steers the encoder.
-fn rate_edge(camera: &CameraConfig, config: watch::Receiver<RateConfig>, control: VideoControl) -> RateEdge {
-    let (size, framerate, steered) = (camera.size, camera.framerate, control.clone());
-    RateEdge {
-        config,
-        picture: Box::new(move || Picture { size, framerate, steering: steered.steering() }),
-        apply: Box::new(move |targets| control.follow(targets)),
-        link: watch::Sender::new(None),
-    }
 }
 
 /// Ends when that has, which is before its time.
@@ -210,67 +186,6 @@ async fn end_in_phases(
         Ended::Unasked(task) => Err(anyhow!("the {task} task has ended unasked")),
         Ended::Panicked(what) => Err(Failure { exit: Exit::Panic, message: what }.into()),
         Ended::Overdue(tasks) => Err(anyhow!("not ended in time: {}", tasks.join(", "))),
-    }
-}
-
-/// Tells viewers how the picture is doing, at each change.
-async fn tell_camera(
-    mut state: watch::Receiver<CameraState>,
-    mut shown: Option<watch::Receiver<View>>,
-    outlet: Outlet,
-    shutdown: CancellationToken,
-) {
-    loop {
-        let message = report::video_state(&state.borrow_and_update());
-        outlet.send(message);
-        if let Some(shown) = &mut shown {
-            outlet.send(report::camera_shown(*shown.borrow_and_update()));
-        }
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            () = changed(&mut shown) => {}
-            changed = state.changed() => if changed.is_err() {
-                // The picture has ended, and with it everything.
-                return shutdown.cancelled().await;
-            },
-        }
-    }
-}
-
-/// Another camera is shown; never, where there is one.
-async fn changed(shown: &mut Option<watch::Receiver<View>>) {
-    let Some(shown) = shown else { return std::future::pending().await };
-    if shown.changed().await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// The task that keeps the picture.
-struct Video {
-    keeping: JoinHandle<Result<(), VideoError>>,
-    shutdown: CancellationToken,
-    ended: CancellationToken,
-}
-
-impl Video {
-    fn start(keeper: Keeper, provocation: &Provocation) -> Self {
-        let (shutdown, ended) = (CancellationToken::new(), CancellationToken::new());
-        let (asked, guard) = (shutdown.clone(), ended.clone().drop_guard());
-        let keeping = provocation.clone().throughout("camera", async move {
-            let _ended = guard;
-            keeper.keep(asked).await
-        });
-        let keeping = tokio::spawn(keeping);
-        Self { keeping, shutdown, ended }
-    }
-
-    /// Takes the pipeline to NULL.
-    async fn stop(self) -> Result<()> {
-        self.shutdown.cancel();
-        self.keeping.await.context("video")?.map_err(|error| match error.is_unavailable() {
-            true => Failure::cannot_start(error.to_string()).into(),
-            false => Failure { exit: Exit::BadConfiguration, message: error.to_string() }.into(),
-        })
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::pictures::PictureReadings;
 use crate::drive::DriveHandle;
 use crate::drive::event::DriveSnapshot;
 use crate::drive::simulated::SimulatedCar;
@@ -19,9 +20,7 @@ use crate::telemetry::outlet::Outlet;
 use crate::telemetry::probe::{self, HostProbe};
 use crate::telemetry::report;
 use crate::telemetry::settings::{TelemetryConfig, Topic};
-use crate::telemetry::snapshot::{FrameRates, LinkReading, Snapshot};
-use crate::video::control::{VideoControl, VideoStats};
-use crate::video::recovery::CameraState;
+use crate::telemetry::snapshot::{LinkReading, Snapshot};
 use crate::video::settings::View;
 
 /// How often what moves is looked at.
@@ -37,8 +36,9 @@ pub(super) struct Readings {
     pub(super) car: Option<SimulatedCar>,
     /// Given when the gate's state changes.
     pub(super) stirred: Arc<Notify>,
-    pub(super) picture: VideoControl,
-    pub(super) camera: watch::Receiver<CameraState>,
+    pub(super) picture: PictureReadings,
+    /// Those beside the first.
+    pub(super) further: Vec<PictureReadings>,
     /// Where there are two cameras.
     pub(super) shown: Option<watch::Receiver<View>>,
     pub(super) outlet: Outlet,
@@ -48,11 +48,14 @@ pub(super) struct Readings {
     /// Whether the log tells where a picture's time goes.
     pub(super) trace_latency: bool,
     pub(super) host: Mutex<HostProbe>,
-    /// Over the last period.
-    pub(super) frame_rates: Mutex<FrameRates>,
 }
 
 impl Readings {
+    /// All of them, the first one first.
+    pub(super) fn pictures(&self) -> impl Iterator<Item = &PictureReadings> {
+        std::iter::once(&self.picture).chain(&self.further)
+    }
+
     /// Everything, now.
     pub(super) fn snapshot(&self) -> Snapshot {
         let (now, drive, publish) = (now(), self.drive.snapshot(), self.publish.borrow().clone());
@@ -61,8 +64,9 @@ impl Readings {
             link: self.link(&publish),
             publish,
             quality: self.link.borrow().clone(),
-            camera: self.camera.borrow().clone(),
-            video: self.encoding().map(|stats| (stats, *lock(&self.frame_rates))),
+            camera: self.picture.camera.borrow().clone(),
+            video: self.picture.encoding(),
+            further: self.further.iter().filter_map(PictureReadings::snapshot).collect(),
             drive_age: now.saturating_duration_since(drive.ticked),
             control: self.drive.control_latency(),
             drive,
@@ -74,7 +78,6 @@ impl Readings {
     /// Tells viewers until `shutdown`.
     pub(super) async fn tell(self: Arc<Self>, settings: watch::Receiver<TelemetryConfig>, shutdown: CancellationToken) {
         let mut shown: Option<DriveSnapshot> = None;
-        let mut counted: Option<(VideoStats, Instant)> = None;
         let mut next_round = now();
         let (mut next_motion, mut attentive_until) = (next_round, next_round);
         loop {
@@ -100,7 +103,7 @@ impl Readings {
             }
             if round {
                 next_round = now + settings.period;
-                self.count_frames(&mut counted, now);
+                self.pictures().for_each(|picture| picture.count_frames(now));
                 self.round(&settings, now).into_iter().for_each(|message| self.outlet.send(message));
             }
         }
@@ -109,18 +112,16 @@ impl Readings {
     fn round(&self, settings: &TelemetryConfig, now: Instant) -> Vec<String> {
         let drive = self.drive.snapshot();
         // Viewers come at any time: what only changes are told of elsewhere is repeated for them.
-        let mut messages = vec![
-            report::drive_state(drive.state),
-            report::metric("speed", "maxSpeed", drive.max_speed.ticks()),
-            report::video_state(&self.camera.borrow()),
-        ];
-        if let Some(report) = self.picture.trace().report() {
+        let mut messages =
+            vec![report::drive_state(drive.state), report::metric("speed", "maxSpeed", drive.max_speed.ticks())];
+        messages.extend(self.pictures().map(PictureReadings::state));
+        if let Some(report) = self.picture.control.trace().report() {
             if self.trace_latency {
                 tracing::info!("latency p50/p95/max: {report}");
             }
             messages.extend(report::latency(&report));
         }
-        if let Some(control) = self.drive.control_latency().filter(|_| self.picture.trace().is_on()) {
+        if let Some(control) = self.drive.control_latency().filter(|_| self.picture.control.trace().is_on()) {
             if self.trace_latency {
                 tracing::info!("commands, arrival to write, p50/p95/max: {control}");
             }
@@ -130,10 +131,7 @@ impl Readings {
         for topic in &settings.topics {
             messages.extend(match topic {
                 Topic::Drive => self.car.as_ref().map(|car| report::simulated(&car.state())).unwrap_or_default(),
-                Topic::Video => {
-                    let stats = self.encoding();
-                    stats.map(|stats| report::video(&stats, *lock(&self.frame_rates))).unwrap_or_default()
-                }
+                Topic::Video => self.pictures().flat_map(PictureReadings::figures).collect(),
                 Topic::Host => report::host(&lock(&self.host).read(now)),
                 Topic::Process => report::process(&probe::process(now.saturating_duration_since(self.started))),
                 Topic::Link => {
@@ -146,19 +144,6 @@ impl Readings {
             });
         }
         messages
-    }
-
-    fn count_frames(&self, counted: &mut Option<(VideoStats, Instant)>, now: Instant) {
-        let stats = self.picture.stats();
-        if let Some((before, since)) = counted.replace((stats, now)) {
-            let rates = FrameRates::between(&before, &stats, now.saturating_duration_since(since));
-            *lock(&self.frame_rates) = rates.unwrap_or_default();
-        }
-    }
-
-    /// `None` before the first encoder runs.
-    fn encoding(&self) -> Option<VideoStats> {
-        Some(self.picture.stats()).filter(|stats| !stats.encoder.is_empty())
     }
 
     fn link(&self, publish: &PublishStatus) -> LinkReading {

@@ -9,13 +9,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::protect;
 use super::in_force::InForce;
+use super::readings::Readings;
 use crate::config::{self, Config, Effective, Loaded, Problems, Setting};
 use crate::drive::DriveHandle;
 use crate::drive::actuator::kind::{ActuatorKind, KINDS};
 use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
-use crate::video::control::VideoControl;
 use crate::video::settings::{RateConfig, View};
 
 /// Where the configuration came from, and comes from again.
@@ -33,7 +33,7 @@ pub(super) struct Reload {
     pub(super) config: Config,
     pub(super) log: LogControl,
     pub(super) rate: watch::Sender<RateConfig>,
-    pub(super) picture: VideoControl,
+    pub(super) pictures: Arc<Readings>,
     pub(super) drive: DriveHandle,
     pub(super) telemetry: watch::Sender<TelemetryConfig>,
     pub(super) in_force: InForce,
@@ -65,7 +65,7 @@ impl Reload {
         protect(&self.log, &new.config);
         new.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
         let changes = Changes::between((&self.source.effective, &self.config), (&new.effective, &new.config));
-        let Config { log, video, rate, drive, telemetry, .. } = new.config;
+        let Config { log, video, mut cameras, rate, drive, telemetry, .. } = new.config;
         if changes.touch("log.") {
             self.log.set(&log.filter);
             self.config.log = log;
@@ -83,7 +83,14 @@ impl Reload {
                     kept.clone_from(controls);
                 }
             }
-            self.picture.set_camera_controls(controls);
+            self.pictures.picture.control.set_camera_controls(controls);
+        }
+        if changes.touch(CAMERAS) {
+            for picture in &self.pictures.further {
+                let named = cameras.iter_mut().find(|camera| Some(&camera.name) == picture.name.as_ref());
+                let controls = named.and_then(|camera| camera.video.controls_mut(View::Front));
+                picture.control.set_camera_controls([controls.map(|controls| controls.clone()), None]);
+            }
         }
         if changes.touch("telemetry.") {
             self.telemetry.send_replace(telemetry.clone());
@@ -121,9 +128,18 @@ impl Changes {
     fn between(old: (&[Effective], &Config), new: (&[Effective], &Config)) -> Self {
         let (before, after) = (rows(old.0), rows(new.0));
         let keys: BTreeSet<_> = before.keys().chain(after.keys()).copied().collect();
+        // A camera that was not there before has no controls to be set.
+        let same_camera = |key: &str| {
+            let name = key.strip_suffix("controls").map(|table| format!("{table}name"));
+            let value_in = |rows: &BTreeMap<&str, &Effective>| {
+                name.as_deref().and_then(|name| rows.get(name)).map(|row| row.value.clone())
+            };
+            !key.starts_with(CAMERAS) || value_in(&before) == value_in(&after)
+        };
+        let applies = |key: &str| in_place(key) && same_camera(key);
         let differs = |key: &&str| before.get(key).map(|row| &row.value) != after.get(key).map(|row| &row.value);
         let (applied, mut restart): (BTreeSet<_>, BTreeSet<_>) =
-            keys.into_iter().filter(differs).map(str::to_owned).partition(|key| in_place(key));
+            keys.into_iter().filter(differs).map(str::to_owned).partition(|key| applies(key));
         // A secret is not shown, so a row does not tell that it is another one.
         if old.1.signal.token != new.1.signal.token {
             restart.insert("server.token".to_owned());
@@ -131,8 +147,8 @@ impl Changes {
         if old.1.rtc.ice != new.1.rtc.ice && !restart.iter().any(|key| key.starts_with("ice.")) {
             restart.insert("ice.credential".to_owned());
         }
-        let kept = old.0.iter().filter(|row| !in_place(&row.key));
-        let in_force = kept.chain(new.0.iter().filter(|row| in_place(&row.key))).cloned().collect();
+        let kept = old.0.iter().filter(|row| !applies(&row.key));
+        let in_force = kept.chain(new.0.iter().filter(|row| applies(&row.key))).cloned().collect();
         Self { applied, restart, in_force }
     }
 
@@ -154,13 +170,18 @@ impl Changes {
     }
 }
 
+/// How the keys of cameras beside the first begin.
+const CAMERAS: &str = "cameras[";
+
 /// Whether a key can change while the daemon runs.
 fn in_place(key: &str) -> bool {
     let fixed = ["drive.actuator", "drive.max_speed.state_file"];
     let wires = |kind: &&ActuatorKind| key.strip_prefix("drive.").is_some_and(|key| table_of(key) == Some(kind.name));
     let free =
         ["log.", "encoder.bitrate_kbps", "rate.", "camera.controls", "camera.rear.controls", "telemetry.", "drive."];
-    free.iter().any(|keys| key.starts_with(keys)) && !fixed.contains(&key) && !KINDS.iter().any(wires)
+    let of_further = key.starts_with(CAMERAS) && key.ends_with(".controls");
+    let is_free = free.iter().any(|keys| key.starts_with(keys));
+    of_further || is_free && !fixed.contains(&key) && !KINDS.iter().any(wires)
 }
 
 fn table_of(key: &str) -> Option<&str> {
@@ -194,7 +215,25 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 12] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 15] = [
+            (
+                "[[cameras]]\nname = \"left\"\nkind = \"usb\"",
+                "[[cameras]]\nname = \"left\"\nkind = \"usb\"\ncontrols = { gain = 3 }",
+                &["cameras[0].controls"],
+                &[],
+            ),
+            (
+                "[[cameras]]\nname = \"left\"",
+                "[[cameras]]\nname = \"left\"\nwidth = 320\nbitrate_kbps = 300",
+                &[],
+                &["cameras[0].bitrate_kbps", "cameras[0].width"],
+            ),
+            (
+                "[[cameras]]\nname = \"left\"\nkind = \"usb\"\ncontrols = { gain = 3 }",
+                "[[cameras]]\nname = \"right\"\nkind = \"usb\"\ncontrols = { gain = 4 }",
+                &[],
+                &["cameras[0].controls", "cameras[0].name"],
+            ),
             (
                 "[camera]\nkind = \"usb\"",
                 "[camera]\nkind = \"usb\"\ncontrols = { gain = 3 }",

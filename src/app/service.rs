@@ -1,5 +1,5 @@
 //! What the service manager is told: READY once there is something to be ready with, how it goes in words, and the watchdog
-//! only while every loop lives.
+//! only while every loop lives. Of the pictures only the first counts: without another the car still drives.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,7 +49,7 @@ async fn report(notifier: &Notifier, readings: &Readings, vitals: &Vitals) {
 
 /// Ready is: the camera plays or is known to be lost, and the server has been tried.
 async fn become_ready(readings: &Readings) {
-    let (mut camera, mut publish) = (readings.camera.clone(), readings.publish.clone());
+    let (mut camera, mut publish) = (readings.picture.camera.clone(), readings.publish.clone());
     // An error means that the other end is gone, which ends this task too.
     let _ = camera.wait_for(|state| *state != CameraState::Starting).await;
     let _ = publish.wait_for(|status| status.tried).await;
@@ -57,7 +57,7 @@ async fn become_ready(readings: &Readings) {
 
 /// STATUS, at each change.
 async fn tell_state(notifier: &Notifier, readings: &Readings) {
-    let (mut camera, mut publish) = (readings.camera.clone(), readings.publish.clone());
+    let (mut camera, mut publish) = (readings.picture.camera.clone(), readings.publish.clone());
     loop {
         notifier.status(&in_words(&camera.borrow_and_update(), &publish.borrow_and_update()));
         tokio::select! {
@@ -78,7 +78,7 @@ fn in_words(camera: &CameraState, publish: &PublishStatus) -> String {
 
 /// Looks at what each loop leaves behind when it turns, so that no loop has to know of the watchdog.
 async fn take_pulse(readings: Arc<Readings>, vitals: Arc<Vitals>, shutdown: CancellationToken) {
-    let mut camera = readings.camera.clone();
+    let mut camera = readings.picture.camera.clone();
     let (mut frames, mut turns) = (0, 0);
     let mut looks = tokio::time::interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -89,7 +89,8 @@ async fn take_pulse(readings: Arc<Readings>, vitals: Arc<Vitals>, shutdown: Canc
         }
         let now = now();
         vitals.control.tick(readings.drive.snapshot().ticked);
-        let (frames_now, turns_now) = (readings.picture.stats().units_out, readings.counters.turns.load(Relaxed));
+        let (frames_now, turns_now) =
+            (readings.picture.control.stats().units_out, readings.counters.turns.load(Relaxed));
         if std::mem::replace(&mut frames, frames_now) != frames_now {
             vitals.frames.tick(now);
         }

@@ -9,15 +9,15 @@ use crate::video::settings::{EncoderChoice, PixelFormat, Source, VideoConfig};
 /// How the cards of a Raspberry Pi's codec (QUERYCAP) begin.
 const PI_ENCODER: &str = "bcm2835-codec";
 
-/// What is unwise about this picture on this board.
-pub(super) fn warnings(video: &VideoConfig) -> Vec<String> {
+/// What is unwise about this picture on this board; its camera is described by the keys of `table`.
+pub(super) fn warnings(video: &VideoConfig, table: &str) -> Vec<String> {
     let board = Board {
         model: fs::read_to_string("/proc/device-tree/model").unwrap_or_default(),
         pi_encoder: devices::nodes().iter().any(|node| node.card.starts_with(PI_ENCODER)),
         gstreamer: inspect::version(),
         governors: governors(),
     };
-    board.warnings(video)
+    board.warnings(video, table)
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +31,7 @@ struct Board {
 }
 
 impl Board {
-    fn warnings(&self, video: &VideoConfig) -> Vec<String> {
+    fn warnings(&self, video: &VideoConfig, table: &str) -> Vec<String> {
         let mut warnings = Vec::new();
         let may_use = |element: &str| match &video.encoder.choice {
             EncoderChoice::Auto => true,
@@ -44,7 +44,9 @@ impl Board {
             ));
         }
         if matches!(&video.camera.source, Source::Usb(usb) if usb.format == PixelFormat::H264) {
-            warnings.push("camera.format = \"h264\": the camera codes by itself; its bit rate does not follow the link, and a new viewer waits for its next key frame".to_owned());
+            warnings.push(format!(
+                "{table}.format = \"h264\": the camera codes by itself; its bit rate does not follow the link, and a new viewer waits for its next key frame"
+            ));
         }
         // Those from the 5 on have none: told by what is there, since no list of models is ever whole.
         let without = self.model.contains("Raspberry Pi") && !self.pi_encoder || self.model.contains("Orin Nano");
@@ -120,7 +122,7 @@ mod tests {
             (&newer, coded, EncoderChoice::Auto, Some("does not follow the link")),
         ];
         for (board, source, encoder, part) in table {
-            let warnings = board.warnings(&video(source, encoder));
+            let warnings = board.warnings(&video(source, encoder), "camera");
             match part {
                 None => assert!(warnings.is_empty(), "{warnings:?}"),
                 Some(part) => assert!(warnings.len() == 1 && warnings[0].contains(part), "{part}: {warnings:?}"),

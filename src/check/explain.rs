@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::drive::settings::{DriveConfig, LimitsConfig, MaxSpeedConfig, Pulse, StopBehaviour, VehicleConfig};
 use crate::rtc::settings::{DeliveryLimit, IcePolicy, IceServer, Reliability, RtcConfig, TurnCredential, TurnServer};
 use crate::signal::settings::{SignalConfig, TlsConfig, Trickle};
+use crate::video::further::FurtherCamera;
 use crate::video::settings::{DeviceChoice, EncoderChoice, Idle, SensorChoice, Source, VideoConfig};
 
 /// Title and lines of each part.
@@ -13,7 +14,7 @@ pub(super) fn sections(config: &Config) -> Vec<(&'static str, Vec<String>)> {
     vec![
         ("Server", server(&config.signal)),
         ("Connection", connection(&config.rtc)),
-        ("Picture", picture(&config.video)),
+        ("Picture", pictures(config)),
         ("Car", car(&config.drive)),
         ("Telemetry", telemetry(config)),
         ("Log", vec![format!("{}, on standard error.", config.log.filter.as_str())]),
@@ -113,6 +114,15 @@ fn reliability(reliability: Reliability) -> String {
         DeliveryLimit::Lifetime(life) => format!("given up after {}", time(life)),
     };
     format!("{order} and {limit}")
+}
+
+fn pictures(config: &Config) -> Vec<String> {
+    let mut lines = picture(&config.video);
+    for FurtherCamera { name, video } in &config.cameras {
+        lines.push(format!("Beside it, as a track of its own called {name}:"));
+        lines.extend(picture(video).into_iter().map(|line| format!("  {line}")));
+    }
+    lines
 }
 
 fn picture(video: &VideoConfig) -> Vec<String> {

@@ -134,7 +134,7 @@ impl<'a> Layers<'a> {
         text: Option<&str>,
         origin: &Origin,
     ) -> Result<Option<Value>, String> {
-        if kind.holds_secrets() && matches!(origin, Origin::Flag(_)) {
+        if self.intake.schema.holds_secrets(key) && matches!(origin, Origin::Flag(_)) {
             return Err(secret_on_command_line(key, kind));
         }
         let text = text.ok_or_else(|| "must be UTF-8".to_owned())?;
@@ -147,7 +147,7 @@ impl<'a> Layers<'a> {
         let document = parsed.document.filter(|document| parsed.errors.is_empty() && document.len() == 1);
         let tables = document.as_ref().and_then(|document| document.get("tables"));
         let tables = tables
-            .ok_or_else(|| format!("must be {} as TOML writes it: [{{ url = \"stun:host\" }}]", kind.expected()))?;
+            .ok_or_else(|| format!("must be {} as TOML writes it: [{{ key = \"value\" }}, …]", kind.expected()))?;
         let source = Source::Variable(origin.clone());
         Ok(Walk { intake: &mut self.intake, text: &assignment, source }.tables(key, tables, origin.clone()))
     }

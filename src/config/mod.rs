@@ -42,6 +42,7 @@ use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
 use crate::status::settings::{MetricsConfig, StatusConfig};
 use crate::telemetry::settings::TelemetryConfig;
+use crate::video::further::FurtherCamera;
 use crate::video::settings::{RateConfig, VideoConfig};
 use facts::Facts;
 use layers::Layers;
@@ -59,6 +60,8 @@ pub struct Config {
     pub signal: SignalConfig,
     /// Camera and encoder.
     pub video: VideoConfig,
+    /// Those beside the first, each a track of its own.
+    pub cameras: Vec<FurtherCamera>,
     /// How the picture follows the link.
     pub rate: RateConfig,
     /// ICE and the data channels.

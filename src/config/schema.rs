@@ -119,14 +119,25 @@ impl Schema {
         self.keys.get(key).copied()
     }
 
+    /// Whether a value of this key, or of a table's in it, must not be shown.
+    pub(super) fn holds_secrets(&self, key: &str) -> bool {
+        match self.kind(key) {
+            Some(Kind::Tables) => self.below(&format!("{key}[]")).any(|key| self.kind(key) == Some(Kind::Secret)),
+            kind => kind == Some(Kind::Secret),
+        }
+    }
+
     pub(super) fn insert(&mut self, key: &str, kind: Kind) {
         self.keys.insert(key.to_owned(), kind);
     }
 
     /// The key of another table with (almost) this name: right key, wrong section.
     fn elsewhere(&self, name: &str) -> Option<String> {
-        let keys = self.keys.keys().map(|key| (last(key), key));
-        nearest(name, keys).filter(|(similarity, _)| *similarity >= 0.8).map(|(_, key)| key.clone())
+        let near = |in_array: bool| {
+            let keys = self.keys.keys().filter(|key| key.contains('[') == in_array).map(|key| (last(key), key));
+            nearest(name, keys).filter(|(similarity, _)| *similarity >= 0.8).map(|(_, key)| key.clone())
+        };
+        near(false).or_else(|| near(true))
     }
 
     fn children(&self, table: &str) -> Vec<&str> {

@@ -3,6 +3,7 @@
 //!
 //! An interceptor, because the crate's chain swallows RTCP before a track sees it. Requests go to their sink at once and
 //! nothing is held, so none can be lost in a queue; whoever is called coalesces. The rest goes to the [`LinkMeter`].
+//! Each is of one picture, told by its SSRC; the link is one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use webrtc::error::Error;
 use webrtc::peer_connection::Registry;
 
 use super::congestion::meter::LinkMeter;
-use super::congestion::reception::Receptions;
+use super::congestion::reception::{Receptions, together};
 use super::congestion::repair::Unrepaired;
 use super::engine::SENT_PACKETS_KEPT;
+use super::streams::Streams;
 use crate::video::rate::Heard;
-use crate::video::trace::LatencyTrace;
 
 /// Called from the peer connection's own task for each PLI or FIR: must return at once.
 pub type KeyFrameSink = Arc<dyn Fn() + Send + Sync>;
@@ -34,37 +35,46 @@ pub type KeyFrameSink = Arc<dyn Fn() + Send + Sync>;
 const WIRE_MOST: usize = 500;
 
 /// Puts the tap into an interceptor chain.
-pub(crate) fn tap(
-    registry: Registry,
-    on_key_frame_request: KeyFrameSink,
-    meter: Arc<LinkMeter>,
-    trace: LatencyTrace,
-) -> Registry {
-    registry.with(Slot::from(WIRE_MOST), FeedbackTap::new(on_key_frame_request, meter, trace))
+pub(super) fn tap(registry: Registry, streams: &Streams, meter: Arc<LinkMeter>) -> Registry {
+    registry.with(Slot::from(WIRE_MOST), FeedbackTap::new(streams.clone(), meter))
 }
 
 struct FeedbackTap {
-    on_key_frame_request: KeyFrameSink,
+    streams: Streams,
     meter: Arc<LinkMeter>,
-    trace: LatencyTrace,
-    receptions: Receptions,
-    unrepaired: Unrepaired,
-    /// The newest packet that was asked for again: the peer repeats itself, and counts once.
-    newest_missed: Option<u16>,
+    /// By the pictures' places.
+    pictures: Vec<Picture>,
     // Emptied by the crate after each packet it puts in.
     read: VecDeque<TaggedPacket>,
     write: VecDeque<TaggedPacket>,
 }
 
+/// What the peer says of one picture.
+#[derive(Default)]
+struct Picture {
+    receptions: Receptions,
+    unrepaired: Unrepaired,
+    /// The newest packet that was asked for again: the peer repeats itself, and counts once.
+    newest_missed: Option<u16>,
+}
+
+impl Picture {
+    /// Whether this packet is missed for the first time.
+    fn is_new(&mut self, sequence: u16) -> bool {
+        let new = self.newest_missed.is_none_or(|newest| (1..1 << 15).contains(&sequence.wrapping_sub(newest)));
+        if new {
+            self.newest_missed = Some(sequence);
+        }
+        new
+    }
+}
+
 impl FeedbackTap {
-    fn new(on_key_frame_request: KeyFrameSink, meter: Arc<LinkMeter>, trace: LatencyTrace) -> Self {
+    fn new(streams: Streams, meter: Arc<LinkMeter>) -> Self {
         Self {
-            on_key_frame_request,
             meter,
-            trace,
-            receptions: Receptions::default(),
-            unrepaired: Unrepaired::default(),
-            newest_missed: None,
+            pictures: (0..streams.count()).map(|_| Picture::default()).collect(),
+            streams,
             read: VecDeque::new(),
             write: VecDeque::new(),
         }
@@ -72,8 +82,11 @@ impl FeedbackTap {
 
     fn heard(&mut self, report: &dyn rtcp::Packet, now: Instant) {
         let report = report.as_any();
-        if report.is::<PictureLossIndication>() || report.is::<FullIntraRequest>() {
-            (self.on_key_frame_request)();
+        if let Some(loss) = report.downcast_ref::<PictureLossIndication>() {
+            self.streams.request_key_frames_of([loss.media_ssrc]);
+        } else if let Some(request) = report.downcast_ref::<FullIntraRequest>() {
+            // Its entries name the streams; its media source is unused (RFC 5104 §4.3.1.2).
+            self.streams.request_key_frames_of(request.fir.iter().map(|entry| entry.ssrc));
         } else if let Some(nack) = report.downcast_ref::<TransportLayerNack>() {
             self.missed(nack, now);
         } else if let Some(remb) = report.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
@@ -82,39 +95,32 @@ impl FeedbackTap {
             let receiver = report.downcast_ref::<ReceiverReport>().map(|report| &report.reports);
             let sender = report.downcast_ref::<SenderReport>().map(|report| &report.reports);
             for block in receiver.or(sender).into_iter().flatten() {
-                let sent = self.meter.counters();
-                if let Some(reception) = self.receptions.heard(block, sent, now) {
-                    self.meter.said_reception(Heard { value: reception, at: now });
-                }
+                let Some(picture) = self.streams.media(block.ssrc) else { continue };
+                let heard = self.pictures[picture].receptions.heard(block, self.meter.counters(), now);
+                let all = || self.pictures.iter().map(|picture| &picture.receptions);
+                let link =
+                    heard.and_then(|heard| if self.pictures.len() > 1 { together(all(), now) } else { Some(heard) });
+                link.into_iter().for_each(|value| self.meter.said_reception(Heard { value, at: now }));
             }
         }
     }
 
     /// Counts what the peer misses; what cannot be sent again leads to a key frame.
     fn missed(&mut self, nack: &TransportLayerNack, now: Instant) {
-        if self.receptions.media() != Some(nack.media_ssrc) {
-            return;
-        }
+        let Some(place) = self.streams.media(nack.media_ssrc) else { return };
+        let picture = &mut self.pictures[place];
         let missing = || nack.nacks.iter().flat_map(|pair| pair.packet_list());
         let gone = |sequence: &u16| {
-            self.meter.still_needed(*sequence)
-                && self.meter.age_in_packets(*sequence).is_some_and(|age| (SENT_PACKETS_KEPT..1 << 15).contains(&age))
+            let age = self.meter.age_in_packets(place, *sequence);
+            let kept_no_more = age.is_some_and(|age| (SENT_PACKETS_KEPT..1 << 15).contains(&age));
+            kept_no_more && self.meter.still_needed(place, *sequence)
         };
         let impossible = missing().filter(gone).count();
-        let news = missing().filter(|sequence| self.is_new(*sequence)).count();
+        let news = missing().filter(|sequence| picture.is_new(*sequence)).count();
         self.meter.missed(news as u64, impossible as u64);
-        if impossible > 0 && self.unrepaired.wants_key_frame(now) {
-            (self.on_key_frame_request)();
+        if impossible > 0 && picture.unrepaired.wants_key_frame(now) {
+            self.streams.request_key_frame(place);
         }
-    }
-
-    /// Whether this packet is missed for the first time.
-    fn is_new(&mut self, sequence: u16) -> bool {
-        let new = self.newest_missed.is_none_or(|newest| (1..1 << 15).contains(&sequence.wrapping_sub(newest)));
-        if new {
-            self.newest_missed = Some(sequence);
-        }
-        new
     }
 }
 
@@ -143,10 +149,16 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
         match &packet.message.packet {
             Packet::Rtcp(reports) => {
                 for report in reports.iter().filter_map(|report| report.as_any().downcast_ref::<SenderReport>()) {
-                    self.receptions.sent_report(report.ntp_time, packet.now);
+                    if let Some(picture) = self.streams.media(report.ssrc) {
+                        self.pictures[picture].receptions.sent_report(report.ntp_time, packet.now);
+                    }
                 }
             }
-            Packet::Rtp(last) if last.header.marker => self.trace.sent(last.header.timestamp),
+            Packet::Rtp(last) if last.header.marker => {
+                if let Some(picture) = self.streams.media(last.header.ssrc) {
+                    self.streams.trace(picture).sent(last.header.timestamp);
+                }
+            }
             _ => {}
         }
         self.write.push_back(packet);
@@ -160,7 +172,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
 
 impl Interceptor for FeedbackTap {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
-        self.receptions.bind(info.ssrc, info.clock_rate);
+        if let Some(picture) = self.streams.media(info.ssrc) {
+            self.pictures[picture].receptions.bind(info.ssrc, info.clock_rate);
+        }
     }
 
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}

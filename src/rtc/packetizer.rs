@@ -19,8 +19,9 @@ use rtc::sansio::Protocol;
 use webrtc::error::Error;
 use webrtc::peer_connection::Registry;
 
-use super::congestion::meter::LinkMeter;
+use super::congestion::meter::{FIRST, LinkMeter};
 use super::pump::PublishCounters;
+use super::streams::Streams;
 use crate::video::h264::IDR_SLICE;
 
 /// Largest RTP payload, in bytes: 1200 with the RTP header, so that SRTP, TURN and IPv6 still fit an MTU of 1280.
@@ -29,11 +30,17 @@ const MAX_PAYLOAD_BYTES: usize = 1200 - 12;
 const APPLICATION_MOST: usize = 14_000;
 
 /// Puts packetization into a peer's interceptor chain.
-pub(crate) fn packetize(registry: Registry, meter: Arc<LinkMeter>, counters: Arc<PublishCounters>) -> Registry {
-    registry.with(Slot::from(APPLICATION_MOST), Packetizing::new(meter, counters))
+pub(crate) fn packetize(
+    registry: Registry,
+    streams: &Streams,
+    meter: Arc<LinkMeter>,
+    counters: Arc<PublishCounters>,
+) -> Registry {
+    registry.with(Slot::from(APPLICATION_MOST), Packetizing::new(streams.clone(), meter, counters))
 }
 
 struct Packetizing {
+    streams: Streams,
     meter: Arc<LinkMeter>,
     counters: Arc<PublishCounters>,
     /// One for each track, by SSRC.
@@ -43,17 +50,18 @@ struct Packetizing {
 }
 
 impl Packetizing {
-    fn new(meter: Arc<LinkMeter>, counters: Arc<PublishCounters>) -> Self {
-        Self { meter, counters, packetizers: HashMap::new(), read: VecDeque::new(), write: VecDeque::new() }
+    fn new(streams: Streams, meter: Arc<LinkMeter>, counters: Arc<PublishCounters>) -> Self {
+        Self { streams, meter, counters, packetizers: HashMap::new(), read: VecDeque::new(), write: VecDeque::new() }
     }
 
     fn split(&mut self, picture: &rtp::Packet, tagged: &TaggedPacket) -> Result<(), Error> {
+        let place = self.streams.media(picture.header.ssrc).unwrap_or(FIRST);
         let packetizer = self.packetizers.entry(picture.header.ssrc).or_default();
         let Packetized { packets, idr } = packetizer.packetize(picture)?;
-        self.counters.trace.packetised(picture.header.timestamp);
+        self.streams.trace(place).packetised(picture.header.timestamp);
         self.counters.packets.fetch_add(packets.len() as u64, Relaxed);
         if let Some(first) = packets.first().filter(|_| idr) {
-            self.meter.key_frame_sent(first.header.sequence_number);
+            self.meter.key_frame_sent(place, first.header.sequence_number);
         }
         self.write.extend(packets.into_iter().map(|packet| TaggedPacket {
             now: tagged.now,

@@ -1,4 +1,4 @@
-//! One peer connection: a video track and two data channels, offered to the server.
+//! One peer connection: a video track for each picture and two data channels, offered to the server.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +27,13 @@ use super::mailbox::Mailbox;
 use super::pump::{LiveEnds, PublishCounters};
 use super::session::{PeerId, PeerState};
 use super::settings::{IceConfig, IcePolicy, RtcConfig};
+use super::streams::Streams;
 use super::track::VideoTrack;
 use super::turn::runtime::RelayRuntime;
-use super::{engine, feedback, packetizer};
+use super::{engine, feedback, packetizer, sections};
 use crate::signal::spider::CandidateInit;
-use crate::video::settings::RateConfig;
+use crate::video::settings::{Bitrate, RateConfig};
+use crate::video::trace::LatencyTrace;
 
 /// No packet from the peer for this long: disconnected.
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(2);
@@ -63,9 +65,19 @@ pub(crate) struct PeerSetup {
     pub(crate) local_addresses: LocalAddresses,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) links: Arc<Links>,
-    pub(crate) on_key_frame_request: KeyFrameSink,
+    /// The pictures to publish, the first one first.
+    pub(crate) pictures: Vec<PictureSetup>,
     pub(crate) counters: Arc<PublishCounters>,
     pub(crate) rate: watch::Receiver<RateConfig>,
+    /// What the further pictures take of the link.
+    pub(crate) further: Vec<Bitrate>,
+}
+
+/// What every peer's track of a picture has in common.
+pub(crate) struct PictureSetup {
+    pub(crate) name: String,
+    pub(crate) on_key_frame_request: KeyFrameSink,
+    pub(crate) trace: LatencyTrace,
 }
 
 /// One peer connection and the tasks that read its channels.
@@ -73,7 +85,8 @@ pub(crate) struct Peer {
     id: PeerId,
     connection: Arc<dyn PeerConnection>,
     ice: PeerIce,
-    track: VideoTrack,
+    /// In the order of their sections, which are the first ones of our descriptions.
+    tracks: Arc<[VideoTrack]>,
     link: Arc<LinkMeter>,
     metric: Arc<dyn DataChannel>,
     gathered: Arc<Notify>,
@@ -106,12 +119,13 @@ impl Peer {
         let servers = Arc::new(setup.ice_servers.snapshot().await);
         let configuration = configuration(&servers, policy);
         let runtime = Arc::new(relay_runtime(id, setup, servers)?);
-        let link = Arc::new(LinkMeter::default());
-        let on_key_frame = &setup.on_key_frame_request;
-        let rate = *setup.rate.borrow();
-        let registry = packetizer::packetize(engine::interceptors(), link.clone(), setup.counters.clone());
-        let registry = feedback::tap(registry, on_key_frame.clone(), link.clone(), setup.counters.trace.clone());
-        let registry = congestion::control(registry, &rate, on_key_frame.clone(), link.clone());
+        let mut tracks: Vec<_> = setup.pictures.iter().map(|picture| VideoTrack::new(&picture.name)).collect();
+        let link = Arc::new(LinkMeter::of(tracks.len()));
+        let streams = Streams::new(tracks.iter().zip(&setup.pictures).map(|(track, picture)| track.stream(picture)));
+        let registry = packetizer::packetize(engine::interceptors(), &streams, link.clone(), setup.counters.clone());
+        let registry = feedback::tap(registry, &streams, link.clone());
+        let rate = setup.rate.borrow().beside(setup.further.iter().copied());
+        let registry = congestion::control(registry, &rate, &streams, link.clone());
         let connection = PeerConnectionBuilder::new()
             .with_runtime(runtime.clone())
             .with_configuration(configuration)
@@ -124,8 +138,9 @@ impl Peer {
             .build()
             .await?;
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let track = VideoTrack::new("camera");
-        let sender = connection.add_track(track.local()).await?;
+        for track in &mut tracks {
+            track.bind(connection.add_track(track.local()).await?);
+        }
         let metric = connection.create_data_channel(METRIC, Some(channels::channel_init(setup.config.metric))).await?;
         let stream = connection.create_data_channel(STREAM, Some(channels::channel_init(setup.config.stream))).await?;
         let mut readers = JoinSet::new();
@@ -135,7 +150,7 @@ impl Peer {
             id,
             connection,
             ice: PeerIce { servers: setup.ice_servers.clone(), policy, runtime },
-            track: track.bound(sender),
+            tracks: tracks.into(),
             link,
             metric,
             gathered,
@@ -183,6 +198,7 @@ impl Peer {
     }
 
     pub(crate) async fn apply_answer(&self, sdp: String) -> Result<(), Error> {
+        let sdp = self.settled(sdp);
         self.ice.runtime.expect_traffic();
         let hidden: Vec<_> = candidates::mdns_candidates(&sdp).map(str::to_owned).collect();
         self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
@@ -194,11 +210,24 @@ impl Peer {
 
     /// Sets the server's offer and returns our answer.
     pub(crate) async fn answer(&self, sdp: String) -> Result<String, Error> {
+        let sdp = self.settled(sdp);
         self.connection.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
         let answer = self.connection.create_answer(None).await?;
         let sdp = answer.sdp.clone();
         self.connection.set_local_description(answer).await?;
         Ok(self.ice.policy.may_leave(sdp))
+    }
+
+    /// Notes which pictures the server takes. One picture alone needs nothing of it: without it there is no session.
+    fn settled(&self, sdp: String) -> String {
+        if self.tracks.len() == 1 {
+            return sdp;
+        }
+        // The crate counts its sections' mids from 0.
+        let mids: Vec<_> = (0..self.tracks.len()).map(|place| place.to_string()).collect();
+        let (sdp, wanted) = sections::settle(&sdp, &mids.iter().map(String::as_str).collect::<Vec<_>>());
+        self.tracks.iter().zip(wanted).for_each(|(track, wanted)| track.set_wanted(wanted));
+        sdp
     }
 
     pub(crate) async fn add_candidate(&self, candidate: CandidateInit) -> Result<(), Error> {
@@ -237,7 +266,7 @@ impl Peer {
     pub(crate) fn live_ends(&self) -> LiveEnds {
         LiveEnds {
             peer: self.id,
-            track: self.track.clone(),
+            tracks: self.tracks.clone(),
             metric: self.metric.clone(),
             link: self.link.clone(),
             connection: self.connection.clone(),

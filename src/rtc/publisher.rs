@@ -12,30 +12,29 @@ use tokio_util::sync::CancellationToken;
 
 use super::channels::{ControlSink, Links};
 use super::congestion::{RateEdge, run_rate_control};
-use super::feedback::KeyFrameSink;
 use super::ice::interfaces::LocalAddresses;
 use super::ice::network::{NetworkWatch, still_leads};
 use super::ice::servers::{IceServers, Purpose};
 use super::mailbox::{Letter, Mailbox};
-use super::peer::{Peer, PeerSetup};
-use super::pump::{self, LiveEnds, PublishCounters};
+use super::peer::{Peer, PeerSetup, PictureSetup};
+use super::pump::{self, FurtherEdge, LiveEnds, PictureEdge, PublishCounters};
 use super::reports::Reporter;
 use super::session::{Action, Input, PeerId, Session};
 use super::settings::RtcConfig;
 use crate::resolver::Resolver;
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::socket::{self, ConnectError, Route, Socket, SocketEvent, SocketSender, SocketTask};
-use crate::video::units::AccessUnitReceiver;
+use crate::video::further::{CameraName, MOST_FURTHER};
 
 /// The session's loop turns at least this often, for those who watch over it.
 const LONGEST_TURN: Duration = Duration::from_secs(1);
 
 /// What the publisher is joined to.
 pub struct Edges {
-    /// Pictures in.
-    pub units: AccessUnitReceiver,
-    /// Requests for a key frame out.
-    pub on_key_frame_request: KeyFrameSink,
+    /// The first picture.
+    pub picture: PictureEdge,
+    /// Those beside it, each a track of its own, [`MOST_FURTHER`] at the most.
+    pub further: Vec<FurtherEdge>,
     /// Control out.
     pub control: Arc<dyn ControlSink>,
     /// Telemetry in.
@@ -108,16 +107,23 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
     let links = Arc::new(Links::new(edges.control));
     let (live, ends) = watch::channel(None);
     let mut tasks = JoinSet::new();
-    tasks.spawn(pump::pump_media(
-        edges.units,
-        ends.clone(),
-        edges.on_key_frame_request.clone(),
-        mailbox.clone(),
-        edges.counters.clone(),
-    ));
+    let mut pictures = Vec::new();
+    let mut pump_media = |name: &str, picture: PictureEdge| {
+        let place = pictures.len();
+        let (on_key_frame_request, trace) = (picture.on_key_frame_request.clone(), picture.trace.clone());
+        pictures.push(PictureSetup { name: name.to_owned(), on_key_frame_request, trace });
+        tasks.spawn(pump::pump_media(picture, place, ends.clone(), mailbox.clone(), edges.counters.clone()));
+    };
+    pump_media(CameraName::FIRST, edges.picture);
+    let mut shares = Vec::new();
+    for FurtherEdge { name, picture, rate } in edges.further.into_iter().take(MOST_FURTHER) {
+        pump_media(name.as_str(), picture);
+        shares.push(rate);
+    }
     tasks.spawn(pump::pump_metrics(edges.metrics, ends.clone(), edges.counters.clone()));
     let rate = edges.rate.config.clone();
-    tasks.spawn(run_rate_control(edges.rate, ends));
+    let further = shares.iter().map(|share| share.bitrate).collect();
+    tasks.spawn(run_rate_control(edges.rate, shares, ends));
     let local_addresses = LocalAddresses::towards(signal.server.host(), &rtc.ice.interfaces);
     let network = NetworkWatch::new(local_addresses.clone()).unwrap_or_else(|error| {
         tracing::warn!(%error, "cannot watch the network; a change of it is noticed only when nothing comes through");
@@ -130,9 +136,10 @@ pub async fn publish(signal: SignalConfig, rtc: RtcConfig, edges: Edges, shutdow
         config: rtc,
         mailbox: mailbox.clone(),
         links: links.clone(),
-        on_key_frame_request: edges.on_key_frame_request,
+        pictures,
         counters: edges.counters.clone(),
         rate,
+        further,
     };
     let publisher = Publisher {
         counters: edges.counters,

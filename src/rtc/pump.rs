@@ -1,6 +1,7 @@
-//! The two steady flows to the live peer: access units onto its track, telemetry onto its `metric` channel.
+//! The steady flows to the live peer: each picture's access units onto its track, telemetry onto the `metric` channel.
 //!
-//! Each is one task of its own, so that nothing the session does (an offer, a closing peer) delays a frame.
+//! Each is one task of its own, so that nothing the session does (an offer, a closing peer) delays a frame, and no picture
+//! waits for another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,23 +13,26 @@ use webrtc::error::Result;
 use webrtc::peer_connection::PeerConnection;
 
 use super::admission::{Admission, Verdict};
+use super::congestion::FurtherRateEdge;
 use super::congestion::meter::LinkMeter;
 use super::feedback::KeyFrameSink;
 use super::mailbox::Mailbox;
 use super::session::{PeerId, PeerState};
 use super::track::{TrackWriter, VideoTrack};
 use crate::video::frame::AccessUnit;
+use crate::video::further::CameraName;
 use crate::video::trace::LatencyTrace;
 use crate::video::units::AccessUnitReceiver;
 
-/// The live peer's ends of the two flows; `None` while nobody is connected.
+/// The live peer's ends of the flows; `None` while nobody is connected.
 pub(crate) type Live = watch::Receiver<Option<LiveEnds>>;
 
-/// One peer's ends of the two flows.
+/// One peer's ends of the flows.
 #[derive(Clone)]
 pub(crate) struct LiveEnds {
     pub(crate) peer: PeerId,
-    pub(crate) track: VideoTrack,
+    /// One for each picture.
+    pub(crate) tracks: Arc<[VideoTrack]>,
     pub(crate) metric: Arc<dyn DataChannel>,
     pub(crate) link: Arc<LinkMeter>,
     pub(crate) connection: Arc<dyn PeerConnection>,
@@ -45,21 +49,48 @@ pub struct PublishCounters {
     pub packets: AtomicU64,
     /// Telemetry messages dropped because the channel was full.
     pub metrics_dropped: AtomicU64,
+}
+
+/// What a picture is joined to.
+pub struct PictureEdge {
+    /// Pictures in.
+    pub units: AccessUnitReceiver,
+    /// Requests for a key frame out.
+    pub on_key_frame_request: KeyFrameSink,
     /// Where a picture's time goes.
     pub trace: LatencyTrace,
 }
 
-/// Writes access units to the live peer's track until the pipeline's end of the edge is gone.
+impl PictureEdge {
+    /// One whose time nobody asks for.
+    pub fn new(units: AccessUnitReceiver, on_key_frame_request: KeyFrameSink) -> Self {
+        Self { units, on_key_frame_request, trace: LatencyTrace::default() }
+    }
+}
+
+/// What a picture beside the first is joined to.
+pub struct FurtherEdge {
+    /// Its track's id.
+    pub name: CameraName,
+    /// Pictures and requests for key frames.
+    pub picture: PictureEdge,
+    /// Its share of the link.
+    pub rate: FurtherRateEdge,
+}
+
+/// Writes the access units of the picture at this place to its track of the live peer, until the pipeline's end of the edge
+/// is gone.
 ///
 /// A new track starts with an IDR, asked for here the moment the track is live: without it the first picture would
 /// wait for the end of the group of pictures. The same holds after a picture that the pacer had no room for.
 pub(crate) async fn pump_media(
-    mut units: AccessUnitReceiver,
+    picture: PictureEdge,
+    place: usize,
     mut live: Live,
-    key_frames: KeyFrameSink,
     mailbox: Arc<Mailbox>,
     counters: Arc<PublishCounters>,
 ) {
+    let PictureEdge { mut units, on_key_frame_request: key_frames, trace } = picture;
     let mut outlet: Option<Outlet> = None;
     loop {
         tokio::select! {
@@ -70,7 +101,7 @@ pub(crate) async fn pump_media(
                 }
                 let ends = live.borrow_and_update().clone();
                 outlet = match ends {
-                    Some(ends) => Outlet::open(ends).await,
+                    Some(ends) => Outlet::open(ends, place).await,
                     None => None,
                 };
                 if outlet.is_some() {
@@ -80,7 +111,7 @@ pub(crate) async fn pump_media(
             unit = units.recv() => {
                 let Some(unit) = unit else { return };
                 let Some(out) = &mut outlet else { continue };
-                match out.send(&unit, &key_frames, &counters.trace).await {
+                match out.send(&unit, &key_frames, &trace).await {
                     Ok(Sent::Yes) => {
                         counters.access_units.fetch_add(1, Ordering::Relaxed);
                     }
@@ -108,23 +139,24 @@ enum Sent {
 /// The live peer's track and what lets pictures onto it.
 struct Outlet {
     peer: PeerId,
+    place: usize,
     writer: TrackWriter,
     link: Arc<LinkMeter>,
     admission: Admission,
 }
 
 impl Outlet {
-    async fn open(ends: LiveEnds) -> Option<Self> {
-        let writer = open(&ends).await?;
-        Some(Self { peer: ends.peer, writer, link: ends.link, admission: Admission::new(now()) })
+    async fn open(ends: LiveEnds, place: usize) -> Option<Self> {
+        let writer = open(ends.peer, &ends.tracks[place]).await?;
+        Some(Self { peer: ends.peer, place, writer, link: ends.link, admission: Admission::new(now()) })
     }
 
     /// Sends a picture or drops it.
     async fn send(&mut self, unit: &AccessUnit, key_frames: &KeyFrameSink, trace: &LatencyTrace) -> Result<Sent> {
         let bytes = unit.data.len();
-        self.link.encoded(bytes);
+        self.link.encoded(self.place, bytes);
         let now = now();
-        match self.admission.judge(unit.idr, self.link.room_for(bytes, now), now) {
+        match self.admission.judge(unit.idr, self.link.room_for(self.place, bytes, now), now) {
             Verdict::Send => {
                 self.writer.write(unit, trace).await?;
                 Ok(Sent::Yes)
@@ -145,12 +177,15 @@ fn now() -> Instant {
     Instant::now()
 }
 
-async fn open(ends: &LiveEnds) -> Option<TrackWriter> {
-    let peer = ends.peer.0;
-    match ends.track.writer().await {
+async fn open(PeerId(peer): PeerId, track: &VideoTrack) -> Option<TrackWriter> {
+    let camera = track.name();
+    match track.writer().await {
         Ok(Some(writer)) => return Some(writer),
-        Ok(None) => tracing::warn!(peer, "the server took no H.264: viewers will see no picture"),
-        Err(error) => tracing::warn!(peer, %error, "the track of a connected peer cannot be written"),
+        Ok(None) if camera == CameraName::FIRST => {
+            tracing::warn!(peer, "the server took no H.264: viewers will see no picture")
+        }
+        Ok(None) => tracing::warn!(peer, camera, "the server did not take this picture: viewers will not see it"),
+        Err(error) => tracing::warn!(peer, camera, %error, "the track of a connected peer cannot be written"),
     }
     None
 }

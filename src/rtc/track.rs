@@ -1,6 +1,7 @@
-//! One peer's track, and access units onto it.
+//! One peer's tracks, and access units onto them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use rtc::media_stream::MediaStreamTrack;
@@ -14,50 +15,83 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::rtp_transceiver::RtpSender;
 
 use super::engine::{self, VIDEO_CLOCK_HZ};
+use super::peer::PictureSetup;
+use super::streams::Stream;
 use crate::video::frame::AccessUnit;
 use crate::video::trace::LatencyTrace;
 
-/// The track of one peer connection, before it is known what was negotiated.
+/// The stream that all tracks of ours belong to.
+const STREAM_ID: &str = "rtcpub";
+
+/// A track of one peer connection, before it is known what was negotiated.
 #[derive(Clone)]
 pub(crate) struct VideoTrack {
+    name: Arc<str>,
     ssrc: u32,
+    rtx: u32,
     inner: Arc<TrackLocalStaticRTP>,
     sender: Option<Arc<dyn RtpSender>>,
+    /// Until the peer says that it does not take it.
+    wanted: Arc<AtomicBool>,
 }
 
 impl VideoTrack {
     pub(crate) fn new(name: &str) -> Self {
-        let ssrc = rand::random();
+        let (ssrc, rtx) = (rand::random(), rand::random());
         let encoding = RTCRtpEncodingParameters {
             rtp_coding_parameters: RTCRtpCodingParameters {
                 ssrc: Some(ssrc),
-                rtx: Some(RTCRtpRtxParameters { ssrc: rand::random() }),
+                rtx: Some(RTCRtpRtxParameters { ssrc: rtx }),
                 ..Default::default()
             },
             codec: engine::h264(),
             ..Default::default()
         };
         let track = MediaStreamTrack::new(
-            "rtcpub".to_owned(),
+            STREAM_ID.to_owned(),
             name.to_owned(),
             name.to_owned(),
             RtpCodecKind::Video,
             vec![encoding],
         );
-        Self { ssrc, inner: Arc::new(TrackLocalStaticRTP::new(track)), sender: None }
+        Self {
+            name: name.into(),
+            ssrc,
+            rtx,
+            inner: Arc::new(TrackLocalStaticRTP::new(track)),
+            sender: None,
+            wanted: Arc::new(AtomicBool::new(true)),
+        }
+    }
+
+    /// Its id, which is the camera's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its streams, joined to what the picture is joined to.
+    pub(crate) fn stream(&self, picture: &PictureSetup) -> Stream {
+        let (on_key_frame_request, trace) = (picture.on_key_frame_request.clone(), picture.trace.clone());
+        Stream { ssrc: self.ssrc, rtx: self.rtx, on_key_frame_request, trace }
+    }
+
+    /// Notes whether the peer takes it.
+    pub(crate) fn set_wanted(&self, wanted: bool) {
+        self.wanted.store(wanted, Relaxed);
     }
 
     pub(crate) fn local(&self) -> Arc<dyn TrackLocal> {
         self.inner.clone()
     }
 
-    pub(crate) fn bound(self, sender: Arc<dyn RtpSender>) -> Self {
-        Self { sender: Some(sender), ..self }
+    /// It belongs to a peer connection from now on, by this.
+    pub(crate) fn bind(&mut self, sender: Arc<dyn RtpSender>) {
+        self.sender = Some(sender);
     }
 
-    /// A writer for this track, once its payload type is negotiated; `None` when the peer took no H.264.
+    /// A writer for this track, once its payload type is negotiated; `None` when the peer took no H.264, or not this track.
     pub(crate) async fn writer(&self) -> Result<Option<TrackWriter>> {
-        let Some(sender) = &self.sender else { return Ok(None) };
+        let Some(sender) = self.sender.as_ref().filter(|_| self.wanted.load(Relaxed)) else { return Ok(None) };
         let parameters = sender.get_parameters().await?.rtp_parameters;
         let h264 = parameters.codecs.iter().find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case("video/H264"));
         Ok(h264.map(|codec| TrackWriter {

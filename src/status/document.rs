@@ -10,7 +10,8 @@ use crate::drive::latency::ControlLatency;
 use crate::logging::recent::Noted;
 use crate::rtc::congestion::LinkStatus;
 use crate::telemetry;
-use crate::telemetry::snapshot::Snapshot;
+use crate::telemetry::snapshot::{FrameRates, FurtherSnapshot, Snapshot};
+use crate::video::control::VideoStats;
 use crate::video::recovery::CameraState;
 
 /// The longest document there can be, in bytes.
@@ -33,6 +34,9 @@ pub struct Document {
     pub camera: Camera,
     /// The encoder; none before one has run.
     pub video: Option<Video>,
+    /// The cameras beside the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cameras: Vec<FurtherCamera>,
     /// The car.
     pub drive: Drive,
     /// The board.
@@ -113,6 +117,17 @@ pub struct Camera {
     pub cause: Option<String>,
     /// In a sentence.
     pub message: Option<String>,
+}
+
+/// A camera beside the first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct FurtherCamera {
+    /// What its track is called.
+    pub name: String,
+    /// The camera.
+    pub camera: Camera,
+    /// Its encoder; none before one has run.
+    pub video: Option<Video>,
 }
 
 /// The encoder.
@@ -232,8 +247,9 @@ impl Document {
             process: process(snapshot),
             session: session(snapshot),
             link: snapshot.quality.as_ref().map(link),
-            camera: camera(snapshot),
-            video: video(snapshot),
+            camera: camera(&snapshot.camera),
+            video: snapshot.video.as_ref().map(video),
+            cameras: snapshot.further.iter().map(further).collect(),
             drive: drive(snapshot),
             host: host(snapshot),
             log: Log {
@@ -297,25 +313,32 @@ fn link(status: &LinkStatus) -> Link {
     }
 }
 
-fn camera(snapshot: &Snapshot) -> Camera {
-    let message = match &snapshot.camera {
+fn further(further: &FurtherSnapshot) -> FurtherCamera {
+    FurtherCamera {
+        name: further.name.to_string(),
+        camera: camera(&further.camera),
+        video: further.video.as_ref().map(video),
+    }
+}
+
+fn camera(state: &CameraState) -> Camera {
+    let message = match state {
         CameraState::Lost { message, .. } => Some(message.clone()),
         CameraState::Starting | CameraState::Playing => None,
     };
-    let cause = snapshot.camera.cause().map(|cause| cause.name().to_owned());
-    Camera { state: snapshot.camera.name().to_owned(), cause, message }
+    let cause = state.cause().map(|cause| cause.name().to_owned());
+    Camera { state: state.name().to_owned(), cause, message }
 }
 
-fn video(snapshot: &Snapshot) -> Option<Video> {
-    let (stats, rates) = snapshot.video?;
-    Some(Video {
+fn video((stats, rates): &(VideoStats, FrameRates)) -> Video {
+    Video {
         encoder: stats.encoder.to_owned(),
         bitrate_kbps: stats.bitrate.kbps(),
         fps_in: rates.frames_in,
         fps_out: rates.frames_out,
         dropped: stats.frames_dropped + stats.units_dropped,
         key_frames: stats.key_frames,
-    })
+    }
 }
 
 fn drive(snapshot: &Snapshot) -> Drive {

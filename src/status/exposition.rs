@@ -2,7 +2,7 @@
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>). Pure.
 //!
 //! Names by Prometheus' conventions: base units (seconds, bytes, ratios), `_total` for what only grows. Each sample carries
-//! the label `channel`.
+//! the label `channel`, and one of a picture the label `camera`: the first one's is `camera`.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -11,7 +11,10 @@ use crate::drive::event::DriveSnapshot;
 use crate::rtc::congestion::LinkStatus;
 use crate::telemetry::host::HostReading;
 use crate::telemetry::link::quality;
-use crate::telemetry::snapshot::{ProcessReading, Snapshot};
+use crate::telemetry::snapshot::{FrameRates, ProcessReading, Snapshot};
+use crate::video::control::VideoStats;
+use crate::video::further::CameraName;
+use crate::video::recovery::CameraState;
 
 /// What a response says it is.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -87,24 +90,58 @@ fn link(page: &mut Page<'_>, status: &LinkStatus) {
     }
 }
 
+/// A picture, and what it is called.
+struct Picture<'s> {
+    name: &'s str,
+    camera: &'s CameraState,
+    video: Option<&'s VideoStats>,
+}
+
 fn video(page: &mut Page<'_>, snapshot: &Snapshot) {
+    fn stats(video: &Option<(VideoStats, FrameRates)>) -> Option<&VideoStats> {
+        video.as_ref().map(|(stats, _)| stats)
+    }
+    let first = Picture { name: CameraName::FIRST, camera: &snapshot.camera, video: stats(&snapshot.video) };
+    let further = snapshot.further.iter().map(|further| Picture {
+        name: further.name.as_str(),
+        camera: &further.camera,
+        video: stats(&further.video),
+    });
+    let pictures: Vec<_> = std::iter::once(first).chain(further).collect();
     page.metric("rtcpub_camera_state", Type::Gauge, "The camera: 1 for that state, 0 for the others.", |metric| {
-        for state in ["starting", "playing", "lost"] {
-            metric.labelled(&[("state", state)], truth(snapshot.camera.name() == state));
+        for Picture { name, camera, .. } in &pictures {
+            for state in ["starting", "playing", "lost"] {
+                metric.labelled(&[("camera", name), ("state", state)], truth(camera.name() == state));
+            }
         }
     });
-    let Some((stats, _)) = snapshot.video else { return };
+    let coded: Vec<_> = pictures.iter().filter_map(|picture| Some((picture.name, picture.video?))).collect();
+    if coded.is_empty() {
+        return;
+    }
     page.metric("rtcpub_video_info", Type::Gauge, "The encoder in use; always 1.", |metric| {
-        metric.labelled(&[("encoder", stats.encoder)], 1.0);
+        coded.iter().for_each(|(name, stats)| metric.labelled(&[("camera", name), ("encoder", stats.encoder)], 1.0));
     });
-    let bytes = f64::from(stats.bitrate.bps()) / 8.0;
-    page.gauge("rtcpub_video_target_bytes_per_second", "Bit rate asked of the encoder.", bytes);
-    page.counter("rtcpub_video_frames_encoded_total", "Frames that entered the encoder.", stats.frames_in);
-    page.counter("rtcpub_video_access_units_total", "Encoded frames it gave out.", stats.units_out);
-    page.counter("rtcpub_video_key_frames_total", "Of these, key frames.", stats.key_frames);
+    let mut figure = |name: &str, kind: Type, help: &str, of: fn(&VideoStats) -> f64| {
+        page.metric(name, kind, help, |metric| {
+            coded.iter().for_each(|(camera, stats)| metric.labelled(&[("camera", camera)], of(stats)));
+        });
+    };
+    figure("rtcpub_video_target_bytes_per_second", Type::Gauge, "Bit rate asked of the encoder.", |stats| {
+        f64::from(stats.bitrate.bps()) / 8.0
+    });
+    figure("rtcpub_video_frames_encoded_total", Type::Counter, "Frames that entered the encoder.", |stats| {
+        stats.frames_in as f64
+    });
+    figure("rtcpub_video_access_units_total", Type::Counter, "Encoded frames it gave out.", |stats| {
+        stats.units_out as f64
+    });
+    figure("rtcpub_video_key_frames_total", Type::Counter, "Of these, key frames.", |stats| stats.key_frames as f64);
     page.metric("rtcpub_video_dropped_total", Type::Counter, "Frames dropped.", |metric| {
-        metric.labelled(&[("before", "encoder")], stats.frames_dropped as f64);
-        metric.labelled(&[("before", "track")], stats.units_dropped as f64);
+        for (name, stats) in &coded {
+            metric.labelled(&[("camera", name), ("before", "encoder")], stats.frames_dropped as f64);
+            metric.labelled(&[("camera", name), ("before", "track")], stats.units_dropped as f64);
+        }
     });
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::document::{Document, LogEntry};
+use super::document::{Camera, Document, FurtherCamera, LogEntry, Video};
 use crate::config::printable;
 
 /// Log entries shown.
@@ -20,7 +20,10 @@ pub fn screen(document: &Document) -> String {
     let mut row = |title: &str, text: String| lines.push(format!("  {title:<8} {text}"));
     row("session", session(document));
     row("link", link(document));
-    row("picture", picture(document));
+    row("picture", picture(&document.camera, document.video.as_ref()));
+    for FurtherCamera { name, camera, video } in &document.cameras {
+        row("", format!("{name}: {}", picture(camera, video.as_ref())));
+    }
     row("car", car(document));
     row("board", board(document));
     row("process", process(document));
@@ -61,12 +64,11 @@ fn link(document: &Document) -> String {
     parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
-fn picture(document: &Document) -> String {
-    let camera = &document.camera;
+fn picture(camera: &Camera, video: Option<&Video>) -> String {
     let cause =
         camera.message.as_ref().or(camera.cause.as_ref()).map(|cause| format!(" ({cause})")).unwrap_or_default();
     let camera = format!("camera {}{cause}", camera.state);
-    let Some(video) = &document.video else { return camera };
+    let Some(video) = video else { return camera };
     format!(
         "{camera}; {} at {} kbit/s, {:.1} frames/s in, {:.1} out, {} dropped, {} key frames",
         video.encoder, video.bitrate_kbps, video.fps_in, video.fps_out, video.dropped, video.key_frames

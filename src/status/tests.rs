@@ -27,10 +27,11 @@ use crate::rtc::congestion::meter::LinkCounters;
 use crate::rtc::congestion::{CandidatePair, LinkStatus};
 use crate::rtc::publisher::{PublishStatus, SessionState};
 use crate::telemetry::host::HostReading;
-use crate::telemetry::snapshot::{FrameRates, LinkReading, ProcessReading, Snapshot};
+use crate::telemetry::snapshot::{FrameRates, FurtherSnapshot, LinkReading, ProcessReading, Snapshot};
 use crate::video::control::VideoStats;
+use crate::video::further::CameraName;
 use crate::video::rate::{Basis, Rung, Scale, Targets};
-use crate::video::recovery::CameraState;
+use crate::video::recovery::{CameraState, LossCause};
 use crate::video::settings::{Bitrate, Framerate};
 
 #[expect(clippy::disallowed_methods, reason = "any instant will do")]
@@ -90,6 +91,15 @@ fn snapshot() -> Snapshot {
             },
             FrameRates { frames_in: 30.0, frames_out: 29.97 },
         )),
+        further: vec![FurtherSnapshot {
+            name: CameraName::new("left").expect("a name"),
+            camera: CameraState::Lost {
+                cause: LossCause::Missing,
+                message: "cameras[].device: gone".to_owned(),
+                since: std::time::SystemTime::UNIX_EPOCH,
+            },
+            video: None,
+        }],
         drive: DriveSnapshot {
             state: State::Parked { cause: StopCause::Deadline },
             awaits_neutral: true,
@@ -144,6 +154,7 @@ fn the_document_reads_back_and_fits_one_screen() {
         "relay-host/tls",
         "5 obeyed (in 0.25 ms, 1.00 at most), 1 refused",
         "camera playing; x264enc at 800 kbit/s, 30.0 frames/s in",
+        "left: camera lost (cameras[].device: gone)",
         "parked (deadline)",
         "48 °C",
     ] {
@@ -257,25 +268,29 @@ fn sample(line: &str) -> (String, BTreeMap<String, String>, f64) {
 
 #[test]
 fn the_exposition_keeps_to_the_grammar_and_tells_what_is_known() {
+    type Labels<'l> = &'l [(&'l str, &'l str)];
     let samples = read_exposition(&exposition(&snapshot(), (2, 1)));
     let channel = "car \"one\"\\\n";
-    let value = |name: &str, label: Option<(&str, &str)>| {
-        let labels = [Some(("channel", channel)), label].into_iter().flatten();
+    let value = |name: &str, label: Labels<'_>| {
+        let labels = std::iter::once(("channel", channel)).chain(label.iter().copied());
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         *samples.get(&(name.to_owned(), labels)).unwrap_or_else(|| panic!("{name} {label:?} in {samples:?}"))
     };
-    let rows = [
-        ("rtcpub_publishing", None, 1.0),
-        ("rtcpub_sessions_total", None, 3.0),
-        ("rtcpub_video_target_bytes_per_second", None, 100_000.0),
-        ("rtcpub_link_sent_bytes_per_second", None, 101_500.0),
-        ("rtcpub_drive_state", Some(("state", "parked")), 1.0),
-        ("rtcpub_drive_state", Some(("state", "armed")), 0.0),
-        ("rtcpub_drive_commands_total", Some(("outcome", "obeyed")), 5.0),
-        ("rtcpub_drive_command_latency_seconds", Some(("quantile", "0.99")), 0.00075),
-        ("rtcpub_host_temperature_celsius", Some(("zone", "gpu")), 46.0),
-        ("process_resident_memory_bytes", None, 30_720_000.0),
-        ("rtcpub_log_events_total", Some(("level", "error")), 1.0),
+    let rows: [(&str, Labels<'_>, f64); 14] = [
+        ("rtcpub_publishing", &[], 1.0),
+        ("rtcpub_sessions_total", &[], 3.0),
+        ("rtcpub_camera_state", &[("camera", "camera"), ("state", "playing")], 1.0),
+        ("rtcpub_camera_state", &[("camera", "left"), ("state", "playing")], 0.0),
+        ("rtcpub_camera_state", &[("camera", "left"), ("state", "lost")], 1.0),
+        ("rtcpub_video_target_bytes_per_second", &[("camera", "camera")], 100_000.0),
+        ("rtcpub_link_sent_bytes_per_second", &[], 101_500.0),
+        ("rtcpub_drive_state", &[("state", "parked")], 1.0),
+        ("rtcpub_drive_state", &[("state", "armed")], 0.0),
+        ("rtcpub_drive_commands_total", &[("outcome", "obeyed")], 5.0),
+        ("rtcpub_drive_command_latency_seconds", &[("quantile", "0.99")], 0.00075),
+        ("rtcpub_host_temperature_celsius", &[("zone", "gpu")], 46.0),
+        ("process_resident_memory_bytes", &[], 30_720_000.0),
+        ("rtcpub_log_events_total", &[("level", "error")], 1.0),
     ];
     for (name, label, expected) in rows {
         assert_eq!(value(name, label), expected, "{name}");

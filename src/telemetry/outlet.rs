@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 /// Messages on their way to the channel. Full: the newest is dropped; the next reading replaces it anyway, and states
-/// are repeated every second.
-pub const METRIC_CAPACITY: usize = 64;
+/// are repeated every second. A round of everything there is, of four pictures, on a board that tells of ten temperatures is
+/// some 80.
+pub const METRIC_CAPACITY: usize = 128;
 
 /// Puts messages onto the edge; never waits. Clones share one edge.
 #[derive(Clone, Debug)]

@@ -6,7 +6,8 @@
 //! `awaits_neutral` (0 or 1), `fault` (a sentence, `""` when it is over); topic `video` with `state` (`starting`,
 //! `playing`, `lost`, and a `cause` beside the value: [`LossCause`](crate::video::recovery::LossCause)); topic
 //! `camera` with `shown` (0 the front camera, 1 the rear one; only where there are two); more of `video`,
-//! and the topics `host`, `process` and `link`, as their functions say.
+//! and the topics `host`, `process` and `link`, as their functions say. A message of topic `video` that is of a camera beside
+//! the first has its name as `camera` beside the value.
 
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use crate::drive::gate::State;
 use crate::drive::latency::ControlLatency;
 use crate::drive::simulated::CarState;
 use crate::video::control::VideoStats;
+use crate::video::further::CameraName;
 use crate::video::recovery::CameraState;
 use crate::video::settings::View;
 use crate::video::{trace, views};
@@ -30,7 +32,7 @@ pub fn metric(topic: &str, key: &str, value: impl Serialize) -> String {
 
 /// As [`metric`], with a `cause` beside the value.
 pub fn caused_metric(topic: &str, key: &str, value: impl Serialize, cause: Option<&str>) -> String {
-    write(topic, &Body { key, value, cause })
+    write(topic, &Body { key, value, cause, camera: None })
 }
 
 /// The gate's state with its cause.
@@ -77,16 +79,20 @@ pub fn drive_motion(now: &DriveSnapshot, before: Option<&DriveSnapshot>) -> Vec<
 }
 
 /// The picture: `encoder`, `bitrate_kbps` (asked of the encoder), `fps_in`, `fps_out`, `dropped`, `key_frames` (since the
-/// start).
-pub fn video(now: &VideoStats, rates: FrameRates) -> Vec<String> {
+/// start). `camera` is none for the first.
+pub fn video(camera: Option<&CameraName>, now: &VideoStats, rates: FrameRates) -> Vec<String> {
     vec![
-        metric("video", "encoder", now.encoder),
-        metric("video", "bitrate_kbps", now.bitrate.kbps()),
-        metric("video", "fps_in", rounded(rates.frames_in)),
-        metric("video", "fps_out", rounded(rates.frames_out)),
-        metric("video", "dropped", now.frames_dropped + now.units_dropped),
-        metric("video", "key_frames", now.key_frames),
+        video_metric(camera, "encoder", now.encoder),
+        video_metric(camera, "bitrate_kbps", now.bitrate.kbps()),
+        video_metric(camera, "fps_in", rounded(rates.frames_in)),
+        video_metric(camera, "fps_out", rounded(rates.frames_out)),
+        video_metric(camera, "dropped", now.frames_dropped + now.units_dropped),
+        video_metric(camera, "key_frames", now.key_frames),
     ]
+}
+
+fn video_metric(camera: Option<&CameraName>, key: &str, value: impl Serialize) -> String {
+    write("video", &Body { key, value, cause: None, camera: camera.map(CameraName::as_str) })
 }
 
 /// Which of two cameras is shown: 0 is the front one.
@@ -106,10 +112,10 @@ pub fn control_latency(of: &ControlLatency) -> String {
     metric("latency", "control", trace::Quantiles { p50_ms: ms(of.p50), p95_ms: ms(of.p95), max_ms: ms(of.max) })
 }
 
-/// How the picture is doing: `starting`, `playing` or `lost`, then with its cause.
-pub fn video_state(state: &CameraState) -> String {
+/// How the picture is doing: `starting`, `playing` or `lost`, then with its cause. `camera` is none for the first.
+pub fn video_state(camera: Option<&CameraName>, state: &CameraState) -> String {
     let cause = state.cause().map(|cause| cause.name());
-    write("video", &Body { key: "state", value: state.name(), cause })
+    write("video", &Body { key: "state", value: state.name(), cause, camera: camera.map(CameraName::as_str) })
 }
 
 /// The simulated car: `speed_mps`, `heading_deg`.
@@ -163,6 +169,8 @@ struct Body<'a, V> {
     value: V,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    camera: Option<&'a str>,
 }
 
 fn write<V: Serialize>(topic: &str, body: &Body<'_, V>) -> String {
@@ -202,13 +210,16 @@ mod tests {
 
     #[test]
     fn a_lost_camera_is_told_with_its_cause() {
-        assert_eq!(video_state(&CameraState::Playing), r#"{"video":{"key":"state","value":"playing"}}"#);
+        assert_eq!(video_state(None, &CameraState::Playing), r#"{"video":{"key":"state","value":"playing"}}"#);
         let lost = CameraState::Lost {
             cause: LossCause::Missing,
             message: "camera.device: gone".into(),
             since: std::time::SystemTime::UNIX_EPOCH,
         };
-        assert_eq!(video_state(&lost), r#"{"video":{"key":"state","value":"lost","cause":"missing"}}"#);
+        assert_eq!(video_state(None, &lost), r#"{"video":{"key":"state","value":"lost","cause":"missing"}}"#);
+        let left = CameraName::new("left").expect("a name");
+        let message = r#"{"video":{"key":"state","value":"lost","cause":"missing","camera":"left"}}"#;
+        assert_eq!(video_state(Some(&left), &lost), message, "which one, where it is not the first");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::drive::latency::ControlLatency;
 use crate::rtc::congestion::LinkStatus;
 use crate::rtc::publisher::PublishStatus;
 use crate::video::control::VideoStats;
+use crate::video::further::CameraName;
 use crate::video::recovery::CameraState;
 
 /// The daemon at one moment.
@@ -25,6 +26,8 @@ pub struct Snapshot {
     pub camera: CameraState,
     /// The encoder, once one has run.
     pub video: Option<(VideoStats, FrameRates)>,
+    /// The pictures beside the first.
+    pub further: Vec<FurtherSnapshot>,
     /// The car.
     pub drive: DriveSnapshot,
     /// How long ago the drive thread last went around.
@@ -35,6 +38,17 @@ pub struct Snapshot {
     pub host: HostReading,
     /// This process.
     pub process: ProcessReading,
+}
+
+/// A picture beside the first at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FurtherSnapshot {
+    /// Which.
+    pub name: CameraName,
+    /// How it is doing.
+    pub camera: CameraState,
+    /// Its encoder, once one has run.
+    pub video: Option<(VideoStats, FrameRates)>,
 }
 
 /// What went over the connection since the start.

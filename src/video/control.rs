@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 use super::encoder::EncoderRow;
-use super::rate::{Rung, Scale, Steering, Targets};
+use super::rate::{PictureTargets, Rung, Scale, Steering};
 use super::settings::{Bitrate, Framerate};
 use super::trace::LatencyTrace;
 use super::views::Views;
@@ -145,7 +145,7 @@ impl VideoControl {
     }
 
     /// Does what rate control wants of the encoder.
-    pub fn follow(&self, targets: &Targets) {
+    pub fn follow(&self, targets: PictureTargets) {
         self.set_bitrate(targets.bitrate);
         self.set_rung(targets.rung);
     }

@@ -84,6 +84,21 @@ impl VideoError {
         self
     }
 
+    /// The same of a camera beside the first, where it was told of the first one's.
+    pub fn of_further(mut self) -> Self {
+        if let Self::Camera { key, .. } | Self::Ended { key } = &mut self {
+            *key = match *key {
+                "camera.kind" => "cameras[].kind",
+                "camera.pipeline" => "cameras[].pipeline",
+                "camera.device" => "cameras[].device",
+                "camera.sensor" => "cameras[].sensor",
+                "camera.width" => "cameras[].width",
+                other => other,
+            };
+        }
+        self
+    }
+
     /// Whether something is missing here, rather than written wrongly in the channel's file.
     pub fn is_unavailable(&self) -> bool {
         match self {

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::control::{CameraControls, VideoControl};
 use super::error::VideoError;
+use super::further::CameraName;
 use super::overlay::OverlaySource;
 use super::pipeline::{Pipeline, PipelineState, STOP_DEADLINE};
 use super::recovery::{CameraState, LossCause, Recovery, Verdict};
@@ -25,6 +26,8 @@ pub const START_DEADLINE: Duration = Duration::from_secs(10);
 /// What the picture is made of and goes to.
 #[derive(Debug)]
 pub struct Keeper {
+    /// Of a camera beside the first: the log tells which one it speaks of.
+    pub name: Option<CameraName>,
     /// Camera and encoder.
     pub config: VideoConfig,
     /// What the test picture shows.
@@ -48,6 +51,7 @@ impl Keeper {
         let kept = loop {
             let selected = self.control.views().selected();
             let Some(error) = self.run_once(&mut watched, &shutdown).await else { break Ok(()) };
+            let error = if self.name.is_some() { error.of_further() } else { error };
             let Verdict::RetryAt(at) = watched.recovery.lost(&error, now()) else { break Err(error) };
             self.tell_lost(&error, &mut watched);
             self.show_placeholder(&mut watched).await;
@@ -99,6 +103,10 @@ impl Keeper {
         }
     }
 
+    fn name(&self) -> Option<&str> {
+        self.name.as_ref().map(CameraName::as_str)
+    }
+
     /// What is configured, with what was changed since.
     fn config_now(&self) -> VideoConfig {
         let mut config = self.config.clone();
@@ -147,17 +155,17 @@ impl Keeper {
             return;
         }
         let lost_ms = watched.told.take().map(|told| now().saturating_duration_since(told.at).as_millis() as u64);
-        tracing::info!(encoder, input, lost_ms, "encoding");
+        tracing::info!(camera = self.name(), encoder, input, lost_ms, "encoding");
         let _ = stop(watched.placeholder.take()).await;
     }
 
     /// Once a change, not once an attempt.
     fn tell_lost(&self, error: &VideoError, watched: &mut Watched) {
-        let (cause, message) = (LossCause::of(error), error.to_string());
+        let (camera, cause, message) = (self.name(), LossCause::of(error), error.to_string());
         if watched.told.as_ref().is_some_and(|told| told.cause == cause) {
-            tracing::debug!(%error, "camera still lost");
+            tracing::debug!(camera, %error, "camera still lost");
         } else {
-            tracing::error!(%error, cause = cause.name(), "camera lost; it is tried for until it is back");
+            tracing::error!(camera, %error, cause = cause.name(), "camera lost; it is tried for until it is back");
         }
         let at = watched.told.as_ref().map_or_else(now, |told| told.at);
         watched.told = Some(Told { at, cause });

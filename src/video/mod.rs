@@ -2,6 +2,7 @@
 //!
 //! [`pipeline`] is the only importer of gstreamer; [`camera`] and [`encoder`] are pure descriptions it runs.
 
+pub mod further;
 pub mod settings;
 
 pub mod camera;

@@ -205,6 +205,17 @@ impl Peer {
         self.connection.set_remote_description(answer).await.expect("it fits");
     }
 
+    /// The answer to an offer, with every candidate.
+    pub async fn answer(&self, offer: String) -> String {
+        let offer = RTCSessionDescription::offer(offer).expect("an offer");
+        self.connection.set_remote_description(offer).await.expect("it can be used");
+        let answer = self.connection.create_answer(None).await.expect("an answer");
+        self.connection.set_local_description(answer).await.expect("it is set");
+        let mut gathered = self.handler.gathered.subscribe();
+        within("gathering", gathered.wait_for(|gathered| *gathered)).await.expect("it goes on");
+        self.connection.local_description().await.expect("a description").sdp
+    }
+
     pub async fn connected(&self) {
         let mut state = self.handler.state.subscribe();
         within("the connection", state.wait_for(|state| *state == RTCPeerConnectionState::Connected))

@@ -15,6 +15,7 @@ use rtc::interceptor::{NackGeneratorBuilder, Slot};
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::engine;
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::SignalConfig;
@@ -254,8 +255,8 @@ impl Publisher {
         let (told, heard) = mpsc::channel(INBOX);
         let shutdown = CancellationToken::new();
         let edges = Edges {
-            units: receiver,
-            on_key_frame_request: Arc::new(|| {}),
+            picture: PictureEdge::new(receiver, Arc::new(|| {})),
+            further: Vec::new(),
             control: Arc::new(Car(told)),
             metrics: metrics_receiver,
             counters: Arc::default(),

@@ -18,7 +18,7 @@ use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::engine;
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
-use rtcpub::rtc::pump::PublishCounters;
+use rtcpub::rtc::pump::{PictureEdge, PublishCounters};
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::SignalConfig;
@@ -183,11 +183,12 @@ impl Publisher {
         let (car, counters, asked) =
             (Arc::<Car>::default(), Arc::<PublishCounters>::default(), Arc::<AtomicUsize>::default());
         let key_frames = asked.clone();
+        let on_key_frame_request = Arc::new(move || {
+            key_frames.fetch_add(1, Ordering::SeqCst);
+        });
         let edges = Edges {
-            units,
-            on_key_frame_request: Arc::new(move || {
-                key_frames.fetch_add(1, Ordering::SeqCst);
-            }),
+            picture: PictureEdge::new(units, on_key_frame_request),
+            further: Vec::new(),
             control: car.clone(),
             metrics: metrics_receiver,
             counters: counters.clone(),

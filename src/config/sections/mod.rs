@@ -1,5 +1,6 @@
 //! One file a section of the channel file: every key's type, range, default, and what it becomes.
 
+mod cameras;
 mod drive;
 mod hardware;
 mod ice;
@@ -20,6 +21,7 @@ use crate::rtc::settings::RtcConfig;
 use crate::signal::settings::SignalConfig;
 use crate::status::settings::{MetricsConfig, StatusConfig};
 use crate::telemetry::settings::TelemetryConfig;
+use crate::video::further::FurtherCamera;
 use crate::video::settings::{RateConfig, VideoConfig};
 
 /// What each folder needs, as far as it could be read.
@@ -27,6 +29,7 @@ pub(super) struct Parts {
     pub(super) log: Read<LogConfig>,
     pub(super) signal: Read<SignalConfig>,
     pub(super) video: Read<VideoConfig>,
+    pub(super) cameras: Read<Vec<FurtherCamera>>,
     pub(super) rate: Read<RateConfig>,
     pub(super) rtc: Read<RtcConfig>,
     pub(super) drive: Read<DriveConfig>,
@@ -42,6 +45,7 @@ impl Parts {
             log: self.log?,
             signal: self.signal?,
             video: self.video?,
+            cameras: self.cameras?,
             rate: self.rate?,
             rtc: self.rtc?,
             drive: self.drive?,
@@ -60,13 +64,14 @@ pub(super) fn read(reader: &mut Reader<'_>, kinds: &[&ActuatorKind]) -> Parts {
     let server = signal.as_ref().ok().map(|signal| &signal.server);
     let rtc = rtc::read(reader, server);
     let video = video::read(reader);
+    let cameras = cameras::read(reader, video.as_ref().map_err(|reported| *reported));
     let start = video.as_ref().map(|video| video.encoder.bitrate).map_err(|reported| *reported);
     let rate = rate::read(reader, start);
     let drive = drive::read(reader, channel.as_ref().ok(), kinds);
     let telemetry = telemetry::read(reader);
     let metrics = telemetry::metrics(reader);
     let status = telemetry::status(reader, channel.as_ref().ok());
-    Parts { log, signal, video, rate, rtc, drive, telemetry, metrics, status }
+    Parts { log, signal, video, cameras, rate, rtc, drive, telemetry, metrics, status }
 }
 
 /// Whether a key is one of the car's (see [`super::load_drive`]).

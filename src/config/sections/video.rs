@@ -49,7 +49,7 @@ fn rear(reader: &mut Reader<'_>) -> Read<Option<RearConfig>> {
 
 fn camera(reader: &mut Reader<'_>) -> Read<CameraConfig> {
     let source = source(reader, CAMERA);
-    let size = size(reader);
+    let size = size(reader, CAMERA);
     let framerate = reader.integer("camera.framerate", 1..=Framerate::MAX, 30);
     let orientation = orientation(reader, CAMERA);
     let stall = reader.millis("camera.stall_ms", 200..=60_000, 2000);
@@ -82,7 +82,7 @@ impl Kind {
     }
 }
 
-fn source(reader: &mut Reader<'_>, table: &str) -> Read<Source> {
+pub(super) fn source(reader: &mut Reader<'_>, table: &str) -> Read<Source> {
     let kind = reader.choice(&join(table, "kind"), &Kind::WORDS);
     let pipeline = reader.parsed(&join(table, "pipeline"), |text| match text.trim() {
         "" => Err("must describe a GStreamer source that ends in raw video".to_owned()),
@@ -156,7 +156,7 @@ fn sensor(reader: &mut Reader<'_>, table: &str) -> Read<SensorChoice> {
     }
 }
 
-fn orientation(reader: &mut Reader<'_>, table: &str) -> Read<Orientation> {
+pub(super) fn orientation(reader: &mut Reader<'_>, table: &str) -> Read<Orientation> {
     let flips = [("none", Flip::None), ("horizontal", Flip::Horizontal), ("vertical", Flip::Vertical)];
     let flip = reader.choice(&join(table, "flip"), &flips);
     let rotation = match reader.integer(&join(table, "rotation"), 0..=270, 0)? {
@@ -169,9 +169,9 @@ fn orientation(reader: &mut Reader<'_>, table: &str) -> Read<Orientation> {
     Ok(Orientation { flip: flip?, rotation })
 }
 
-fn size(reader: &mut Reader<'_>) -> Read<Size> {
-    let width = side(reader, "camera.width", 640);
-    let height = side(reader, "camera.height", 480);
+pub(super) fn size(reader: &mut Reader<'_>, table: &str) -> Read<Size> {
+    let width = side(reader, &join(table, "width"), 640);
+    let height = side(reader, &join(table, "height"), 480);
     Ok(Size::new(width?, height?).expect("each side is even and within the range of Size"))
 }
 
@@ -181,21 +181,22 @@ fn side(reader: &mut Reader<'_>, key: &str, default: u32) -> Read<u32> {
 }
 
 fn encoder(reader: &mut Reader<'_>) -> Read<EncoderConfig> {
-    let choice = reader.text("encoder.name", "auto");
+    let choice = encoder_choice(reader, "encoder.name");
     let bitrate = reader.integer("encoder.bitrate_kbps", Bitrate::MIN_KBPS..=Bitrate::MAX_KBPS, 800);
     let key_frame_interval = reader.millis("encoder.key_frame_interval_ms", 100..=3_600_000, 10_000);
-    let choice = match choice?.as_str() {
-        "auto" => EncoderChoice::Auto,
-        name if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') => {
-            EncoderChoice::Named(name.to_owned())
-        }
-        _ => {
-            return Err(reader.problem("encoder.name", "must be \"auto\" or a GStreamer element, such as \"x264enc\""));
-        }
-    };
     Ok(EncoderConfig {
-        choice,
+        choice: choice?,
         bitrate: Bitrate::from_kbps(bitrate?).expect("the range is that of Bitrate"),
         key_frame_interval: key_frame_interval?,
     })
+}
+
+pub(super) fn encoder_choice(reader: &mut Reader<'_>, key: &str) -> Read<EncoderChoice> {
+    match reader.text(key, "auto")?.as_str() {
+        "auto" => Ok(EncoderChoice::Auto),
+        name if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') => {
+            Ok(EncoderChoice::Named(name.to_owned()))
+        }
+        _ => Err(reader.problem(key, "must be \"auto\" or a GStreamer element, such as \"x264enc\"")),
+    }
 }

@@ -60,6 +60,8 @@ fn example(text: String) -> Case<'static> {
 
 const RELAY: &[&str] = &["ice.servers[].url", "ice.servers[].username", "ice.servers[].credential"];
 
+const NAMED: &[&str] = &["cameras[].name"];
+
 /// What else must be taken in with a key.
 const COMPANIONS: &[(&str, &[&str])] = &[
     ("ice.username", &["ice.credential"]),
@@ -77,6 +79,19 @@ const COMPANIONS: &[(&str, &[&str])] = &[
     ("ice.servers[].tls_insecure", RELAY),
     ("camera.idle", &["camera.rear.kind"]),
     ("camera.switch_on_reverse", &["camera.rear.kind"]),
+    ("cameras[].kind", NAMED),
+    ("cameras[].pipeline", NAMED),
+    ("cameras[].device", NAMED),
+    ("cameras[].format", NAMED),
+    ("cameras[].controls", NAMED),
+    ("cameras[].sensor", NAMED),
+    ("cameras[].flip", NAMED),
+    ("cameras[].rotation", NAMED),
+    ("cameras[].width", NAMED),
+    ("cameras[].height", NAMED),
+    ("cameras[].framerate", NAMED),
+    ("cameras[].bitrate_kbps", NAMED),
+    ("cameras[].encoder", NAMED),
     ("drive.pca9685.oe_chip", &["drive.pca9685.oe_line"]),
     ("drive.pca9685.oe_line", &["drive.pca9685.oe_chip"]),
 ];
@@ -98,6 +113,8 @@ const ALTERNATIVES: &[&str] = &[
     "camera.controls",
     "camera.rear.kind",
     "camera.rear.controls",
+    "cameras[].kind",
+    "cameras[].controls",
 ];
 
 /// The text with the `kind` of this table's camera taken in and set.
@@ -157,6 +174,8 @@ fn each_commented_line_of_the_example_is_right_when_it_is_taken_in() {
             "camera.controls" => text = of_kind(&text, "camera", "usb"),
             "camera.rear.pipeline" => text = of_kind(&text, "camera.rear", "pipeline"),
             "camera.rear.controls" => text = of_kind(&text, "camera.rear", "usb"),
+            "cameras[].pipeline" => text = of_kind(&text, "cameras[]", "pipeline"),
+            "cameras[].controls" => text = of_kind(&text, "cameras[]", "usb"),
             _ => {}
         }
         let loaded = example(text).parse().unwrap_or_else(|problems| panic!("{}: {problems}", line.key));
@@ -172,6 +191,7 @@ fn all_commented_lines_of_the_example_that_go_together_are_right_together() {
     let lines = lines();
     let together: Vec<_> = lines.iter().filter(|line| !ALTERNATIVES.contains(&line.key.as_str())).collect();
     let text = of_kind(&of_kind(&with(&together), "camera", "pipeline"), "camera.rear", "pipeline");
+    let text = of_kind(&text, "cameras[]", "pipeline");
     let text = text.replace("actuator = \"simulated\"", "actuator = \"pca9685\"");
     let loaded = example(text).loaded();
     assert!(loaded.config.drive.lap_sensor.is_some() && loaded.config.drive.bridge.is_some());

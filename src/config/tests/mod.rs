@@ -1,6 +1,7 @@
 //! Claims about configurations as a whole.
 
 mod any_input;
+mod cameras;
 mod example;
 mod fourth_actuator;
 mod junk;

@@ -15,7 +15,8 @@ use crate::video::settings::{EncoderChoice, Source};
 
 #[test]
 fn the_defaults_are_those_of_the_reference() {
-    let Config { log, signal, video, rate, rtc, drive, telemetry, metrics, status } = Case::of(LEAST).loaded().config;
+    let Config { log, signal, video, cameras, rate, rtc, drive, telemetry, metrics, status } =
+        Case::of(LEAST).loaded().config;
     assert_eq!(log.filter.as_str(), "info");
     assert_eq!(signal.server.as_str(), "wss://host:8267/");
     assert_eq!(signal.channel.as_str(), "c40hipepjh65aeq6ndj0");
@@ -25,6 +26,7 @@ fn the_defaults_are_those_of_the_reference() {
         [signal.ping_interval, signal.answer_timeout, signal.silence_timeout, signal.retry_min, signal.retry_max];
     assert_eq!(times.map(|time| time.as_millis()), [30_000, 10_000, 90_000, 500, 15_000]);
 
+    assert_eq!(cameras, []);
     assert_eq!(video.camera.source, Source::Test);
     assert_eq!((video.camera.size.to_string().as_str(), video.camera.framerate.per_second()), ("640x480", 30));
     assert_eq!((video.encoder.choice, video.encoder.bitrate.kbps()), (EncoderChoice::Auto, 800));

@@ -8,8 +8,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::status::{LinkStatus, Path, StatusMaker};
 use crate::rtc::pump::{Live, LiveEnds};
-use crate::video::rate::{LinkReading, RateController, Steering, Targets};
-use crate::video::settings::{Framerate, RateConfig, Size};
+use crate::video::rate::{FurtherPicture, LinkReading, PictureTargets, RateController, Steering, Targets};
+use crate::video::settings::{Bitrate, Framerate, RateConfig, Size};
 
 /// Silence and patience are judged when the peer has said nothing for this long; whatever it says is acted upon at once.
 /// Longer than between two of the usual feedbacks, 100 ms: a wake-up costs more than what is done in it.
@@ -29,6 +29,16 @@ pub struct RateEdge {
     pub link: watch::Sender<Option<LinkStatus>>,
 }
 
+/// What rate control is joined to for a picture beside the first.
+pub struct FurtherRateEdge {
+    /// What it is configured to take of the link.
+    pub bitrate: Bitrate,
+    /// See [`RateEdge::picture`].
+    pub picture: Box<dyn Fn() -> Picture + Send + Sync>,
+    /// See [`RateEdge::apply`].
+    pub apply: Box<dyn FnMut(PictureTargets) + Send>,
+}
+
 /// The pictures that rate control steers.
 #[derive(Clone, Copy, Debug)]
 pub struct Picture {
@@ -40,26 +50,52 @@ pub struct Picture {
     pub steering: Steering,
 }
 
-/// Steers until the publisher ends. A new live peer is a new link: everything starts anew.
-pub(crate) async fn run_rate_control(mut edge: RateEdge, mut live: Live) {
-    let mut applied = None;
+/// Steers the first picture and those beside it until the publisher ends. A new live peer is a new link: everything starts
+/// anew.
+pub(crate) async fn run_rate_control(edge: RateEdge, further: Vec<FurtherRateEdge>, mut live: Live) {
+    let mut steered = Steered::new(edge, further);
     loop {
         let ends = live.borrow_and_update().clone();
         let changed = match ends {
             Some(ends) => {
-                let mut session = Session::new(&edge, ends);
+                let mut session = Session::new(&steered, ends);
                 tokio::select! {
                     changed = live.changed() => changed,
-                    never = session.run(&mut edge, &mut applied) => match never {},
+                    never = session.run(&mut steered) => match never {},
                 }
             }
             None => {
-                edge.link.send_replace(None);
+                steered.edge.link.send_replace(None);
                 live.changed().await
             }
         };
         if changed.is_err() {
             return;
+        }
+    }
+}
+
+/// All that is steered, and the targets that were applied last.
+struct Steered {
+    edge: RateEdge,
+    applied: Option<Targets>,
+    further: Vec<(FurtherRateEdge, Option<PictureTargets>)>,
+}
+
+impl Steered {
+    fn new(edge: RateEdge, further: Vec<FurtherRateEdge>) -> Self {
+        Self { edge, applied: None, further: further.into_iter().map(|further| (further, None)).collect() }
+    }
+
+    fn apply(&mut self, targets: &Targets, further: impl Iterator<Item = PictureTargets>) {
+        if self.applied.is_none_or(|applied| applied.picture() != targets.picture()) {
+            self.applied = Some(*targets);
+            (self.edge.apply)(targets);
+        }
+        for ((edge, applied), targets) in self.further.iter_mut().zip(further) {
+            if applied.replace(targets) != Some(targets) {
+                (edge.apply)(targets);
+            }
         }
     }
 }
@@ -73,14 +109,19 @@ struct Session {
 }
 
 impl Session {
-    fn new(edge: &RateEdge, ends: LiveEnds) -> Self {
-        let Picture { size, framerate, steering } = (edge.picture)();
+    fn new(steered: &Steered, ends: LiveEnds) -> Self {
+        let Picture { size, framerate, steering } = (steered.edge.picture)();
         let now = now();
-        let controller = RateController::new(*edge.config.borrow(), steering, size, framerate, now);
+        let config = *steered.edge.config.borrow();
+        let further = steered.further.iter().map(|(further, _)| {
+            let Picture { size, framerate, steering } = (further.picture)();
+            FurtherPicture { bitrate: further.bitrate, steering, size, framerate }
+        });
+        let controller = RateController::new(config, steering, size, framerate, now).beside(further, now);
         Self { ends, controller, status: StatusMaker::new(framerate, now), path: Path::default() }
     }
 
-    async fn run(&mut self, edge: &mut RateEdge, applied: &mut Option<Targets>) -> std::convert::Infallible {
+    async fn run(&mut self, steered: &mut Steered) -> std::convert::Infallible {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut status = tokio::time::interval(STATUS_INTERVAL);
@@ -94,28 +135,24 @@ impl Session {
                 _ = ticks.tick() => false,
                 _ = status.tick() => true,
             };
-            let targets = self.steer(edge, applied);
+            let targets = self.steer(steered);
             if second {
                 let report = self.ends.connection.get_stats(now(), StatsSelector::None).await;
                 self.path = Path::of(&report);
                 let status = self.status.make(&self.ends.link, &self.controller, targets, &self.path, now());
-                edge.link.send_replace(Some(status));
+                steered.edge.link.send_replace(Some(status));
             }
         }
     }
 
-    fn steer(&mut self, edge: &mut RateEdge, applied: &mut Option<Targets>) -> Targets {
-        let config = *edge.config.borrow();
-        self.controller.set_config(config);
-        self.controller.set_steering((edge.picture)().steering);
-        self.ends.link.set_limits(config);
+    fn steer(&mut self, steered: &mut Steered) -> Targets {
+        self.controller.set_config(*steered.edge.config.borrow());
+        self.controller.set_steering((steered.edge.picture)().steering);
+        self.controller.set_further_steering(steered.further.iter().map(|(further, _)| (further.picture)().steering));
+        self.ends.link.set_limits(self.controller.whole());
         let targets = self.controller.tick(&self.reading(), now());
         self.ends.link.set_targets(&targets);
-        let differs = |applied: &Targets| applied.bitrate != targets.bitrate || applied.rung != targets.rung;
-        if applied.as_ref().is_none_or(differs) {
-            *applied = Some(targets);
-            (edge.apply)(&targets);
-        }
+        steered.apply(&targets, self.controller.further());
         targets
     }
 

@@ -9,18 +9,22 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 use super::pacer;
+use crate::video::further::MOST_FURTHER;
 use crate::video::rate::{Heard, LinkReading, Reception, Targets};
 use crate::video::settings::RateConfig;
 
 /// A standing link whose peer has not told anything for this long may be sent to again: what was under way is lost.
 pub(super) const STANDSTILL_PATIENCE: Duration = Duration::from_millis(500);
+/// The place of the first picture.
+pub(crate) const FIRST: usize = 0;
 /// No key frame has been sent yet.
 const NO_SEQUENCE: u32 = u32::MAX;
 
 /// One peer's link.
 #[derive(Debug)]
 pub struct LinkMeter {
-    encoded_bytes: AtomicU64,
+    /// By the pictures' places; never none.
+    pictures: Box<[PictureMeter]>,
     pictures_dropped: AtomicU64,
     sent_bytes: AtomicU64,
     sent_packets: AtomicU64,
@@ -29,11 +33,9 @@ pub struct LinkMeter {
     repairs_refused: AtomicU64,
     repairs_impossible: AtomicU64,
     packets_missed: AtomicU64,
-    /// First packet of the last key frame sent, and the newest packet of all: RTP sequence numbers.
-    key_frame_sequence: AtomicU32,
-    newest_sequence: AtomicU32,
-    /// Bits that wait in the pacer.
+    /// Bits of the first picture that wait in the pacer, and of all.
     queued_bits: AtomicU64,
+    all_queued_bits: AtomicU64,
     /// Wanted pace; 0 is at once.
     pacing_bps: AtomicU64,
     /// Wanted limit of repairs; 0 is none.
@@ -44,6 +46,25 @@ pub struct LinkMeter {
     transport_cc: AtomicBool,
     said: Mutex<Said>,
     news: Notify,
+}
+
+/// One picture of the link.
+#[derive(Debug)]
+struct PictureMeter {
+    encoded_bytes: AtomicU64,
+    /// First packet of the last key frame sent, and the newest packet of all: RTP sequence numbers.
+    key_frame_sequence: AtomicU32,
+    newest_sequence: AtomicU32,
+}
+
+impl Default for PictureMeter {
+    fn default() -> Self {
+        Self {
+            encoded_bytes: AtomicU64::new(0),
+            key_frame_sequence: AtomicU32::new(NO_SEQUENCE),
+            newest_sequence: AtomicU32::new(NO_SEQUENCE),
+        }
+    }
 }
 
 /// Where a picture would find itself.
@@ -88,10 +109,11 @@ pub struct LinkCounters {
     pub pictures_dropped: u64,
 }
 
-impl Default for LinkMeter {
-    fn default() -> Self {
+impl LinkMeter {
+    /// The link of a peer that so many pictures go to, one at least.
+    pub(crate) fn of(pictures: usize) -> Self {
         Self {
-            encoded_bytes: AtomicU64::new(0),
+            pictures: (0..pictures.max(1)).map(|_| PictureMeter::default()).collect(),
             pictures_dropped: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
             sent_packets: AtomicU64::new(0),
@@ -100,9 +122,8 @@ impl Default for LinkMeter {
             repairs_refused: AtomicU64::new(0),
             repairs_impossible: AtomicU64::new(0),
             packets_missed: AtomicU64::new(0),
-            key_frame_sequence: AtomicU32::new(NO_SEQUENCE),
-            newest_sequence: AtomicU32::new(NO_SEQUENCE),
             queued_bits: AtomicU64::new(0),
+            all_queued_bits: AtomicU64::new(0),
             pacing_bps: AtomicU64::new(0),
             repair_bps: AtomicU64::new(0),
             least_kbps: AtomicU32::new(0),
@@ -112,19 +133,22 @@ impl Default for LinkMeter {
             news: Notify::new(),
         }
     }
-}
 
-impl LinkMeter {
     /// The link as rate control needs to know it.
     pub fn reading(&self) -> LinkReading {
         let said = *self.said();
+        let mut further_bytes = [0; MOST_FURTHER];
+        for (bytes, picture) in further_bytes.iter_mut().zip(self.pictures.iter().skip(1)) {
+            *bytes = picture.encoded_bytes.load(Relaxed);
+        }
         LinkReading {
             transport_cc: self.transport_cc.load(Relaxed),
             estimate: said.estimate,
             remb: said.remb,
             reception: said.reception,
             repair_bytes: self.repair_bytes.load(Relaxed),
-            encoded_bytes: self.encoded_bytes.load(Relaxed),
+            encoded_bytes: self.pictures[FIRST].encoded_bytes.load(Relaxed),
+            further_bytes,
         }
     }
 
@@ -181,14 +205,16 @@ impl LinkMeter {
         Some((bps(&self.least_kbps), bps(&self.most_kbps))).filter(|(least, most)| *least > 0.0 && least <= most)
     }
 
-    /// Notes a picture the encoder made, sent or not.
-    pub(crate) fn encoded(&self, bytes: usize) {
-        self.encoded_bytes.fetch_add(bytes as u64, Relaxed);
+    /// Notes what this picture's encoder made, sent or not.
+    pub(crate) fn encoded(&self, picture: usize, bytes: usize) {
+        self.pictures[picture].encoded_bytes.fetch_add(bytes as u64, Relaxed);
     }
 
-    /// How much room there is for a picture of so many bytes: see [`pacer::admits`].
-    pub(crate) fn room_for(&self, bytes: usize, now: Instant) -> Room {
-        let (queued, rate) = (self.queued_bits.load(Relaxed), self.pacing_bps.load(Relaxed));
+    /// How much room there is for so many bytes of this picture: see [`pacer::admits`]. The first one goes in front of the
+    /// others, so only what waits of itself is in its way.
+    pub(crate) fn room_for(&self, picture: usize, bytes: usize, now: Instant) -> Room {
+        let queued = if picture == FIRST { &self.queued_bits } else { &self.all_queued_bits };
+        let (queued, rate) = (queued.load(Relaxed), self.pacing_bps.load(Relaxed));
         if self.is_standing(now) || !pacer::admits(bytes as u64 * 8, queued, rate) {
             Room::None
         } else if queued > 0 {
@@ -209,22 +235,22 @@ impl LinkMeter {
         self.pictures_dropped.fetch_add(1, Relaxed);
     }
 
-    /// Notes a key frame whose first packet is this.
-    pub(crate) fn key_frame_sent(&self, first_sequence: u16) {
-        self.key_frame_sequence.store(first_sequence.into(), Relaxed);
+    /// Notes a key frame of this picture whose first packet is this.
+    pub(crate) fn key_frame_sent(&self, picture: usize, first_sequence: u16) {
+        self.pictures[picture].key_frame_sequence.store(first_sequence.into(), Relaxed);
     }
 
-    /// Whether a decoder still needs this packet: it is not older than the last key frame.
-    pub(crate) fn still_needed(&self, sequence: u16) -> bool {
-        match u16::try_from(self.key_frame_sequence.load(Relaxed)) {
+    /// Whether a decoder still needs this packet: it is not older than the picture's last key frame.
+    pub(crate) fn still_needed(&self, picture: usize, sequence: u16) -> bool {
+        match u16::try_from(self.pictures[picture].key_frame_sequence.load(Relaxed)) {
             Ok(key_frame) => sequence.wrapping_sub(key_frame) < 1 << 15,
             Err(_) => true,
         }
     }
 
-    /// How many packets ago this one was sent; `None` before any was.
-    pub(crate) fn age_in_packets(&self, sequence: u16) -> Option<u16> {
-        let newest = u16::try_from(self.newest_sequence.load(Relaxed)).ok()?;
+    /// How many of the picture's packets ago this one was sent; `None` before any was.
+    pub(crate) fn age_in_packets(&self, picture: usize, sequence: u16) -> Option<u16> {
+        let newest = u16::try_from(self.pictures[picture].newest_sequence.load(Relaxed)).ok()?;
         Some(newest.wrapping_sub(sequence))
     }
 
@@ -236,8 +262,8 @@ impl LinkMeter {
         }
     }
 
-    pub(crate) fn sent_sequence(&self, sequence: u16) {
-        self.newest_sequence.store(sequence.into(), Relaxed);
+    pub(crate) fn sent_sequence(&self, picture: usize, sequence: u16) {
+        self.pictures[picture].newest_sequence.store(sequence.into(), Relaxed);
     }
 
     pub(crate) fn missed(&self, packets: u64, impossible: u64) {
@@ -253,8 +279,9 @@ impl LinkMeter {
         self.repairs_refused.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn set_queued(&self, bits: u64) {
-        self.queued_bits.store(bits, Relaxed);
+    pub(super) fn set_queued(&self, first: u64, all: u64) {
+        self.queued_bits.store(first, Relaxed);
+        self.all_queued_bits.store(all, Relaxed);
     }
 
     /// Wanted pace and limit of repairs in bit/s; `None` is without limit.

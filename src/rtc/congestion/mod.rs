@@ -29,10 +29,10 @@ use std::time::Instant;
 use rtc::interceptor::Slot;
 use webrtc::peer_connection::Registry;
 
-use super::feedback::KeyFrameSink;
+use super::streams::Streams;
 use crate::video::settings::{Fec, RateConfig};
 pub(crate) use control::run_rate_control;
-pub use control::{Picture, RateEdge};
+pub use control::{FurtherRateEdge, Picture, RateEdge};
 use estimator::Estimator;
 use flexfec::FlexFec;
 use meter::LinkMeter;
@@ -41,13 +41,8 @@ pub use status::{CandidatePair, LinkStatus};
 pub(crate) use transport_cc::TRANSPORT_CC_URI;
 use transport_cc::TransportCc;
 
-/// Puts congestion control into a peer's interceptor chain.
-pub(crate) fn control(
-    registry: Registry,
-    rate: &RateConfig,
-    on_key_frame_needed: KeyFrameSink,
-    meter: Arc<LinkMeter>,
-) -> Registry {
+/// Puts congestion control into a peer's interceptor chain. `rate` is that of the whole link.
+pub(crate) fn control(registry: Registry, rate: &RateConfig, streams: &Streams, meter: Arc<LinkMeter>) -> Registry {
     #[expect(clippy::disallowed_methods, reason = "the start of this peer's packet times")]
     let now = Instant::now();
     let bps = |rate: crate::video::settings::Bitrate| f64::from(rate.bps());
@@ -57,8 +52,8 @@ pub(crate) fn control(
         Fec::FlexFec03 => registry.with(Slot::FecEncoder, FlexFec::new(meter.clone())),
     };
     registry
-        .with(Slot::CongestionControl, TransportCc::new(meter.clone(), estimator))
-        .with(Slot::Pacer, Pacing::new(meter, on_key_frame_needed, now))
+        .with(Slot::CongestionControl, TransportCc::new(meter.clone(), streams.clone(), estimator))
+        .with(Slot::Pacer, Pacing::new(meter, streams.clone(), now))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A token bucket that holds one ordinary picture: such a picture leaves at once, a key frame in bites. What waits never
 //! waits longer than [`LONGEST_WAIT`]: a queue that would, because the rate fell after it was filled, is drained faster.
 //! A picture that would wait longer than that is not to be offered at all: [`admits`] is asked before.
+//! Where there are several pictures the first goes in front of the others, which may wait a little longer for that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -34,8 +35,34 @@ pub(super) struct Pacer<P> {
     /// Faster than the bucket's rate, until the queues are empty: see [`LONGEST_WAIT`].
     drain: f64,
     repairs: VecDeque<(P, f64)>,
-    pictures: VecDeque<(P, f64)>,
-    queued: f64,
+    first: Lane<P>,
+    /// Pictures that let the first one go first.
+    further: Lane<P>,
+}
+
+/// Packets of pictures that wait behind each other.
+#[derive(Debug)]
+struct Lane<P> {
+    waiting: VecDeque<(P, f64)>,
+    bits: f64,
+}
+
+impl<P> Lane<P> {
+    fn new() -> Self {
+        Self { waiting: VecDeque::new(), bits: 0.0 }
+    }
+
+    fn push(&mut self, packet: P, bits: f64) {
+        self.waiting.push_back((packet, bits));
+        self.bits += bits;
+    }
+
+    fn pop(&mut self) -> Option<(P, f64)> {
+        let (packet, bits) = self.waiting.pop_front()?;
+        // No sum of rounding errors outlives the queue.
+        self.bits = if self.waiting.is_empty() { 0.0 } else { self.bits - bits };
+        Some((packet, bits))
+    }
 }
 
 impl<P> Pacer<P> {
@@ -46,8 +73,8 @@ impl<P> Pacer<P> {
             repair_bucket: Bucket::new(REPAIR_BURST, LEAST_REPAIR_BURST_BITS, now),
             drain: 0.0,
             repairs: VecDeque::new(),
-            pictures: VecDeque::new(),
-            queued: 0.0,
+            first: Lane::new(),
+            further: Lane::new(),
         }
     }
 
@@ -57,17 +84,33 @@ impl<P> Pacer<P> {
         self.repair_bucket.set_rate(repairs, 0.0, now);
     }
 
-    /// Bits of pictures that wait.
+    /// Bits of the first picture that wait.
     pub(super) fn queued_bits(&self) -> u64 {
-        self.queued as u64
+        self.first.bits as u64
     }
 
-    /// Queues a packet behind those that wait.
+    /// Bits of all pictures that wait.
+    pub(super) fn all_queued_bits(&self) -> u64 {
+        (self.first.bits + self.further.bits) as u64
+    }
+
+    /// Queues a packet of the first picture behind those that wait.
     pub(super) fn push(&mut self, packet: P, bits: f64, now: Instant) {
         self.bucket.refill(self.drain, now);
-        self.pictures.push_back((packet, bits));
-        self.queued += bits;
-        self.drain = self.drain.max((self.queued + self.bucket.overdrawn()) / LONGEST_WAIT.as_secs_f64());
+        self.first.push(packet, bits);
+        self.hurry();
+    }
+
+    /// Queues a packet of another picture behind all that waits.
+    pub(super) fn push_behind(&mut self, packet: P, bits: f64, now: Instant) {
+        self.bucket.refill(self.drain, now);
+        self.further.push(packet, bits);
+        self.hurry();
+    }
+
+    fn hurry(&mut self) {
+        let waiting = self.first.bits + self.further.bits + self.bucket.overdrawn();
+        self.drain = self.drain.max(waiting / LONGEST_WAIT.as_secs_f64());
     }
 
     /// Queues a repair in front of all pictures, or refuses it: false.
@@ -87,25 +130,19 @@ impl<P> Pacer<P> {
         if !self.bucket.holds(0.0) {
             return None;
         }
-        let (packet, bits) = match self.repairs.pop_front() {
-            Some(repair) => repair,
-            None => {
-                let picture = self.pictures.pop_front()?;
-                self.queued -= picture.1;
-                picture
-            }
-        };
+        let waiting = self.repairs.pop_front().or_else(|| self.first.pop()).or_else(|| self.further.pop());
+        let (packet, bits) = waiting?;
         self.bucket.spend(bits);
-        if self.pictures.is_empty() {
-            (self.queued, self.drain) = (0.0, 0.0);
+        if self.first.waiting.is_empty() && self.further.waiting.is_empty() {
+            self.drain = 0.0;
         }
         Some(packet)
     }
 
     /// When [`Pacer::pop`] has something again; `None` while nothing waits.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let waiting = !(self.repairs.is_empty() && self.pictures.is_empty());
-        waiting.then(|| self.bucket.filled_at(self.drain))
+        let empty = self.repairs.is_empty() && self.first.waiting.is_empty() && self.further.waiting.is_empty();
+        (!empty).then(|| self.bucket.filled_at(self.drain))
     }
 }
 

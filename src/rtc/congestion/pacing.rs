@@ -15,32 +15,36 @@ use rtc::sansio::Protocol;
 use rtc::shared::marshal::MarshalSize;
 use webrtc::error::Error;
 
-use super::meter::LinkMeter;
+use super::meter::{FIRST, LinkMeter};
 use super::pacer::Pacer;
 use super::repair::{UnderWay, Unrepaired};
-use crate::rtc::feedback::KeyFrameSink;
+use crate::rtc::streams::Streams;
 
 pub(super) struct Pacing {
     meter: Arc<LinkMeter>,
-    on_key_frame_needed: KeyFrameSink,
+    streams: Streams,
     pacer: Pacer<TaggedPacket>,
-    media: Option<u32>,
-    under_way: UnderWay,
-    unrepaired: Unrepaired,
+    /// By the pictures' places.
+    repairs: Vec<Repairs>,
     rates: (Option<u64>, Option<u64>),
     read: VecDeque<TaggedPacket>,
     write: VecDeque<TaggedPacket>,
 }
 
+/// The repairs of one picture.
+#[derive(Default)]
+struct Repairs {
+    under_way: UnderWay,
+    unrepaired: Unrepaired,
+}
+
 impl Pacing {
-    pub(super) fn new(meter: Arc<LinkMeter>, on_key_frame_needed: KeyFrameSink, now: Instant) -> Self {
+    pub(super) fn new(meter: Arc<LinkMeter>, streams: Streams, now: Instant) -> Self {
         Self {
             meter,
-            on_key_frame_needed,
             pacer: Pacer::new(now),
-            media: None,
-            under_way: UnderWay::default(),
-            unrepaired: Unrepaired::default(),
+            repairs: (0..streams.count()).map(|_| Repairs::default()).collect(),
+            streams,
             rates: (None, None),
             read: VecDeque::new(),
             write: VecDeque::new(),
@@ -61,16 +65,18 @@ impl Pacing {
             packet.now = packet.now.max(now);
             self.write.push_back(packet);
         }
-        self.meter.set_queued(self.pacer.queued_bits());
+        self.meter.set_queued(self.pacer.queued_bits(), self.pacer.all_queued_bits());
     }
 
     /// Queues a repair that is worth sending.
-    fn repair(&mut self, packet: TaggedPacket, sequence: u16, bits: f64, now: Instant) {
-        let worth = self.meter.still_needed(sequence) && self.under_way.admit(sequence, self.meter.round_trip(), now);
+    fn repair(&mut self, packet: TaggedPacket, picture: usize, sequence: u16, bits: f64, now: Instant) {
+        let Repairs { under_way, unrepaired } = &mut self.repairs[picture];
+        let needed = self.meter.still_needed(picture, sequence);
+        let worth = needed && under_way.admit(sequence, self.meter.round_trip(), now);
         if worth && !self.pacer.push_repair(packet, bits, now) {
             self.meter.refused_repair();
-            if self.unrepaired.wants_key_frame(now) {
-                (self.on_key_frame_needed)();
+            if unrepaired.wants_key_frame(now) {
+                self.streams.request_key_frame(picture);
             }
         }
     }
@@ -79,7 +85,7 @@ impl Pacing {
     /// without RTX gets the packet itself.
     fn repaired(&self, repair: &rtp::Packet) -> u16 {
         match repair.payload.first_chunk() {
-            Some(original) if self.media != Some(repair.header.ssrc) => u16::from_be_bytes(*original),
+            Some(original) if self.streams.media(repair.header.ssrc).is_none() => u16::from_be_bytes(*original),
             _ => repair.header.sequence_number,
         }
     }
@@ -108,11 +114,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacing {
         };
         let (bits, now) = ((rtp.marshal_size() * 8) as f64, packet.now);
         self.follow_targets(now);
+        let picture = self.streams.of(rtp.header.ssrc).unwrap_or(FIRST);
         if packet.message.has(&Attribute::Retransmission) {
             let sequence = self.repaired(rtp);
-            self.repair(packet, sequence, bits, now);
-        } else {
+            self.repair(packet, picture, sequence, bits, now);
+        } else if picture == FIRST {
             self.pacer.push(packet, bits, now);
+        } else {
+            self.pacer.push_behind(packet, bits, now);
         }
         self.release(now);
         Ok(())
@@ -134,10 +143,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacing {
 }
 
 impl Interceptor for Pacing {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
-        self.media = Some(info.ssrc);
-    }
-
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}

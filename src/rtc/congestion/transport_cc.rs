@@ -20,6 +20,7 @@ use webrtc::error::Error;
 
 use super::estimator::{Estimator, PacketFate};
 use super::meter::LinkMeter;
+use crate::rtc::streams::Streams;
 use crate::video::rate::Heard;
 
 /// URI of the header extension.
@@ -34,8 +35,8 @@ pub(super) struct TransportCc {
     meter: Arc<LinkMeter>,
     estimator: Estimator,
     /// The id of the header extension for each stream that is numbered.
-    streams: HashMap<u32, u8>,
-    media: Option<u32>,
+    extensions: HashMap<u32, u8>,
+    pictures: Streams,
     /// The streams of forward error correction.
     protecting: HashSet<u32>,
     next: u16,
@@ -54,12 +55,12 @@ struct Departure {
 }
 
 impl TransportCc {
-    pub(super) fn new(meter: Arc<LinkMeter>, estimator: Estimator) -> Self {
+    pub(super) fn new(meter: Arc<LinkMeter>, pictures: Streams, estimator: Estimator) -> Self {
         Self {
             meter,
             estimator,
-            streams: HashMap::new(),
-            media: None,
+            extensions: HashMap::new(),
+            pictures,
             protecting: HashSet::new(),
             next: 0,
             history: vec![None; HISTORY],
@@ -69,7 +70,7 @@ impl TransportCc {
     }
 
     fn sent(&mut self, packet: &mut rtp::Packet, repair: bool, now: Instant) {
-        if let Some(extension) = self.streams.get(&packet.header.ssrc) {
+        if let Some(extension) = self.extensions.get(&packet.header.ssrc) {
             let sequence = self.next;
             let number = Bytes::copy_from_slice(&sequence.to_be_bytes());
             if packet.header.set_extension(*extension, number).is_ok() {
@@ -79,8 +80,8 @@ impl TransportCc {
             }
         }
         self.meter.sent(packet.marshal_size(), repair);
-        if self.media == Some(packet.header.ssrc) && !repair {
-            self.meter.sent_sequence(packet.header.sequence_number);
+        if let Some(picture) = self.pictures.media(packet.header.ssrc).filter(|_| !repair) {
+            self.meter.sent_sequence(picture, packet.header.sequence_number);
         }
     }
 
@@ -167,22 +168,23 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
 
 impl Interceptor for TransportCc {
     fn bind_local_stream(&mut self, info: &StreamInfo) {
-        self.media = Some(info.ssrc);
         self.protecting.extend(info.ssrc_fec);
         let id = agreed_extension(info);
-        self.meter.set_transport_cc(id.is_some());
-        if let Some(id) = id {
-            let streams = [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec];
-            self.streams.extend(streams.into_iter().flatten().map(|ssrc| (ssrc, id)));
+        for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
+            match id {
+                Some(id) => self.extensions.insert(ssrc, id),
+                None => self.extensions.remove(&ssrc),
+            };
         }
+        self.meter.set_transport_cc(!self.extensions.is_empty());
     }
 
     fn unbind_local_stream(&mut self, info: &StreamInfo) {
         for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
-            self.streams.remove(&ssrc);
+            self.extensions.remove(&ssrc);
             self.protecting.remove(&ssrc);
         }
-        self.meter.set_transport_cc(!self.streams.is_empty());
+        self.meter.set_transport_cc(!self.extensions.is_empty());
     }
 
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}

@@ -51,6 +51,7 @@ impl Kept {
         let (announce, state) = watch::channel(CameraState::Starting);
         let control = VideoControl::new(bitrate);
         let keeper = Keeper {
+            name: None,
             config: VideoConfig { camera, rear, encoder },
             overlay: OverlaySource::new(|| OverlayState::PARKED),
             units: sender,

@@ -119,7 +119,7 @@ impl Budget {
     pub(super) fn update(&mut self, link: &LinkReading, now: Instant) -> f64 {
         let elapsed = now.saturating_duration_since(self.updated);
         self.updated = now;
-        self.encoded.update(link.encoded_bytes, now);
+        self.encoded.update(link.encoded_bytes + link.further_bytes.iter().sum::<u64>(), now);
         self.basis = basis(link, self.basis, now);
         let remb = link.remb.filter(|remb| age(remb.at, now) < REPORTS_GONE).map(|remb| remb.value);
         match self.basis {

@@ -1,25 +1,34 @@
-//! The one controller of the picture's rate. Pure: what is known of the link and of the encoder comes in, targets go out.
+//! The one controller of the pictures' rates. Pure: what is known of the link and of the encoder comes in, targets go out.
 //!
 //! ```text
-//! feedback ─► budget ─► less repairs, less headers, less overshoot ─► encoder bit rate ─► ladder ─► frame rate, scale
+//! feedback ─► budget ─► less repairs ─► share ─► less headers, less overshoot ─► encoder bit rate
+//!                                                                       └─► ladder ─► frame rate, scale
 //! ```
 //!
 //! - [`budget`]: what the link may carry, from the best feedback the peer gives, and never blindly more.
+//! - [`share`]: what each picture gets of it, where there are several.
 //! - [`overshoot`]: what the encoder makes of the rate it is asked for.
 //! - [`ladder`]: when there are too few bits for a picture, first fewer pictures, then smaller ones.
 
 mod budget;
+mod further;
 mod ladder;
 mod overshoot;
+mod picture;
+mod share;
 
 use std::time::{Duration, Instant};
 
+use super::further::MOST_FURTHER;
 use super::settings::{Bitrate, Framerate, RateConfig, Size};
 use budget::Budget;
 pub use budget::{Basis, silence_factor};
-use ladder::{Floor, Ladder};
+pub use further::FurtherPicture;
+use further::FurtherRate;
 pub use ladder::{Rung, Scale};
-use overshoot::Overshoot;
+use picture::PictureRate;
+pub use picture::PictureTargets;
+use share::{Claim, shares};
 
 /// Share of the budget that is left when headers are paid for: of IP, UDP, SRTP and RTP 58 bytes to 1100 of payload.
 const PAYLOAD_SHARE: f64 = 0.95;
@@ -30,12 +39,6 @@ const LEAST_PICTURE_SHARE: f64 = 0.5;
 const PACING_FACTOR: f64 = 2.5;
 /// Repairs may take this share of the budget.
 const REPAIR_SHARE: f64 = 0.5;
-/// An encoder is asked for more only when it is this much more …
-const WORTH_RAISING: f64 = 1.04;
-/// … and this long after the last change.
-const RAISE_INTERVAL: Duration = Duration::from_millis(250);
-/// It is asked for less when it is this much less.
-const WORTH_LOWERING: f64 = 0.985;
 
 /// Something the peer told us, and when.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -72,11 +75,13 @@ pub struct LinkReading {
     pub reception: Option<Heard<Reception>>,
     /// Bytes of repairs sent since the session began.
     pub repair_bytes: u64,
-    /// Bytes the encoder has made since the session began.
+    /// Bytes the first picture's encoder has made since the session began.
     pub encoded_bytes: u64,
+    /// And those of the further ones', in their order.
+    pub further_bytes: [u64; MOST_FURTHER],
 }
 
-/// What is wanted of encoder, pipeline and pacer.
+/// What is wanted of the first picture's encoder and pipeline, and of the link's pacer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Targets {
     /// The encoder's bit rate.
@@ -87,6 +92,13 @@ pub struct Targets {
     pub pacing_bps: Option<u64>,
     /// Repairs may take this much, in bit/s.
     pub repair_bps: u64,
+}
+
+impl Targets {
+    /// Of the first picture alone.
+    pub fn picture(&self) -> PictureTargets {
+        PictureTargets { bitrate: self.bitrate, rung: self.rung }
+    }
 }
 
 /// How finely and how far an encoder can be steered.
@@ -115,47 +127,55 @@ impl Steering {
 /// The controller. One for each session: a new peer is a new link.
 #[derive(Clone, Debug)]
 pub struct RateController {
-    config: RateConfig,
-    steering: Steering,
     budget: Budget,
-    overshoot: Overshoot,
-    ladder: Ladder,
     repairs: RepairRate,
-    asked: Bitrate,
-    asked_at: Instant,
+    first: PictureRate,
+    further: Vec<FurtherRate>,
 }
 
 impl RateController {
     /// A controller for pictures of this size and rate.
     pub fn new(config: RateConfig, steering: Steering, size: Size, framerate: Framerate, now: Instant) -> Self {
-        let start = config.start();
         Self {
-            config,
-            steering,
             budget: Budget::new(&config, now),
-            overshoot: Overshoot::new(now),
-            ladder: Ladder::new(size, framerate, floor(&config, steering)),
             repairs: RepairRate::new(now),
-            asked: start,
-            asked_at: now,
+            first: PictureRate::new(config, steering, size, framerate, now),
+            further: Vec::new(),
         }
+    }
+
+    /// The same, with these pictures beside the first, [`MOST_FURTHER`] at the most: they share the link.
+    #[must_use]
+    pub fn beside(mut self, further: impl IntoIterator<Item = FurtherPicture>, now: Instant) -> Self {
+        let first = *self.first.config();
+        let further = further.into_iter().take(MOST_FURTHER);
+        self.further = further.map(|picture| FurtherRate::new(picture, &first, now)).collect();
+        self.budget = Budget::new(&self.whole(), now);
+        self
     }
 
     /// Goes by this from the next tick on: the limits at once, the start only in a new session.
     pub fn set_config(&mut self, config: RateConfig) {
-        if config != self.config {
-            self.config = config;
-            self.budget.set_limits(&config);
-            self.ladder.set_floor(floor(&config, self.steering));
+        if config != *self.first.config() {
+            self.first.set_config(config);
+            self.further.iter_mut().for_each(|further| further.follow(&config));
+            self.budget.set_limits(&self.whole());
         }
     }
 
     /// Steers such an encoder from the next tick on: a camera that was lost may come back with another.
     pub fn set_steering(&mut self, steering: Steering) {
-        if steering != self.steering {
-            self.steering = steering;
-            self.ladder.set_floor(floor(&self.config, steering));
-        }
+        self.first.set_steering(steering);
+    }
+
+    /// As [`RateController::set_steering`], of the further pictures in their order.
+    pub fn set_further_steering(&mut self, steering: impl IntoIterator<Item = Steering>) {
+        self.further.iter_mut().zip(steering).for_each(|(further, steering)| further.set_steering(steering));
+    }
+
+    /// How the whole link is to be used.
+    pub fn whole(&self) -> RateConfig {
+        self.first.config().beside(self.further.iter().map(FurtherRate::bitrate))
     }
 
     /// What the rate is based on now.
@@ -168,54 +188,42 @@ impl RateController {
         self.budget.bps()
     }
 
-    /// Whether the bit rate can be changed at all: not that of a camera's own encoder.
+    /// Whether the first picture's bit rate can be changed at all: not that of a camera's own encoder.
     pub fn is_adaptable(&self) -> bool {
-        matches!(self.steering, Steering::Adaptable { .. })
+        self.first.is_adaptable()
+    }
+
+    /// What is wanted of the further pictures, in their order, as of the last tick.
+    pub fn further(&self) -> impl Iterator<Item = PictureTargets> {
+        self.further.iter().map(FurtherRate::targets)
     }
 
     /// To be called ten to twenty times a second.
     pub fn tick(&mut self, link: &LinkReading, now: Instant) -> Targets {
         let budget = self.budget.update(link, now);
         let repairs = self.repairs.update(link.repair_bytes, now);
-        let pictures = (budget - repairs).max(budget * LEAST_PICTURE_SHARE) * PAYLOAD_SHARE;
-        if let Steering::Adaptable { step_kbps, .. } = self.steering {
-            let wanted = pictures.clamp(f64::from(self.config.min().bps()), f64::from(self.config.max().bps()));
-            let command = self.overshoot.correct(wanted, link.encoded_bytes, now);
-            self.ask(command, step_kbps, now);
-            self.ladder.update(wanted, now);
-        }
-        let pacing_bps = (link.transport_cc && self.is_adaptable()).then_some((budget * PACING_FACTOR) as u64);
+        let pictures = (budget - repairs).max(budget * LEAST_PICTURE_SHARE);
+        let others = self.share_out(pictures, link, now);
+        self.first.get(pictures - others, link.encoded_bytes, now);
+        let all_follow = self.is_adaptable() && self.further.iter().all(FurtherRate::is_adaptable);
+        let PictureTargets { bitrate, rung } = self.first.targets();
         Targets {
-            bitrate: self.asked,
-            rung: self.ladder.rung(),
-            pacing_bps,
+            bitrate,
+            rung,
+            pacing_bps: (link.transport_cc && all_follow).then_some((budget * PACING_FACTOR) as u64),
             repair_bps: (budget * REPAIR_SHARE) as u64,
         }
     }
 
-    /// Lowers at once, raises in steps that are worth it.
-    fn ask(&mut self, bps: f64, step_kbps: u32, now: Instant) {
-        let step = step_kbps.max(1);
-        let kbps = ((bps / 1000.0) as u32 / step * step).max(self.config.min().kbps());
-        let Some(bitrate) = Bitrate::from_kbps(kbps) else { return };
-        let ratio = f64::from(bitrate.kbps()) / f64::from(self.asked.kbps());
-        let at_the_end = bitrate >= self.config.max() || bitrate <= self.config.min();
-        let waited = now.saturating_duration_since(self.asked_at) >= RAISE_INTERVAL;
-        let raise = ratio >= WORTH_RAISING || (at_the_end && ratio > 1.0);
-        let lower = ratio <= WORTH_LOWERING || (at_the_end && ratio < 1.0);
-        if (raise && waited) || lower {
-            self.asked = bitrate;
-            self.asked_at = now;
+    /// Gives the further pictures their shares; returns what they take together.
+    fn share_out(&mut self, bps: f64, link: &LinkReading, now: Instant) -> f64 {
+        let mut claims = [None; MOST_FURTHER];
+        for ((further, bytes), claim) in self.further.iter_mut().zip(link.further_bytes).zip(&mut claims) {
+            *claim = further.claim(bytes, now);
         }
-    }
-}
-
-fn floor(config: &RateConfig, steering: Steering) -> Floor {
-    Floor {
-        bits_per_pixel: config.bits_per_pixel(),
-        most_bps: f64::from(config.max().bps()),
-        slowest: config.slowest(),
-        resizes: steering.resizes(),
+        let shares = shares(bps, Claim::of(self.first.config()), claims);
+        self.further.iter_mut().zip(shares).for_each(|(further, bps)| further.get(bps, now));
+        shares.iter().sum()
     }
 }
 

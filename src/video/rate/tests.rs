@@ -372,3 +372,47 @@ proptest! {
         }
     }
 }
+
+/// A picture of 400 kbit/s beside the first.
+fn beside(steering: Steering) -> World {
+    let mut world = World::adaptable();
+    let size = Size::new(320, 240).expect("a valid size");
+    let picture = FurtherPicture { bitrate: kbps(400), steering, size, framerate: fps(30) };
+    world.controller = world.controller.beside([picture], world.now);
+    world
+}
+
+/// What both are asked for under an estimate of so many kbit/s, after so long with the further one coming or not.
+fn both(world: &mut World, seconds: u64, estimate_kbps: f64, comes: bool) -> (u32, u32, Option<u64>) {
+    let targets = world.run(Duration::from_secs(seconds), |link, now| {
+        link.transport_cc = true;
+        link.estimate = Some(Heard { value: estimate_kbps * 1e3, at: now });
+        link.further_bytes[0] += u64::from(comes) * 500;
+    });
+    let further = world.controller.further().next().expect("there is one");
+    (targets.bitrate.kbps(), further.bitrate.kbps(), targets.pacing_bps)
+}
+
+#[test]
+fn two_pictures_share_one_budget_and_one_pace() {
+    let mut world = beside(Steering::ANY);
+    assert_eq!(world.controller.whole(), config(800, 200, 3000).beside([kbps(400)]));
+    assert_eq!(both(&mut world, 3, 1200.0, true), (760, 380, Some(3_000_000)), "what both are configured to take");
+    assert_eq!(both(&mut world, 3, 900.0, true), (570, 285, Some(2_250_000)), "in proportion");
+    assert_eq!(both(&mut world, 3, 500.0, true), (380, 95, Some(1_250_000)), "the first one keeps its half");
+    assert_eq!(both(&mut world, 10, 2000.0, true), (1520, 380, Some(5_000_000)), "what is left is the first one's");
+}
+
+#[test]
+fn a_picture_that_does_not_come_leaves_the_link_to_the_others_until_it_is_back() {
+    let mut world = beside(Steering::ANY);
+    assert_eq!(both(&mut world, 3, 900.0, true).0, 570);
+    assert_eq!(both(&mut world, 10, 900.0, false).0, 855);
+    assert_eq!(both(&mut world, 3, 900.0, true).0, 570);
+}
+
+#[test]
+fn nothing_is_paced_beside_a_picture_that_cannot_follow() {
+    let mut world = beside(Steering::Passthrough);
+    assert_eq!(both(&mut world, 3, 900.0, true), (570, 400, None));
+}

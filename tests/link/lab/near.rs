@@ -6,6 +6,7 @@ use std::time::Instant;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::congestion::{LinkStatus, Picture, RateEdge};
 use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
 use rtcpub::signal::settings::SignalConfig;
@@ -73,8 +74,8 @@ pub async fn run(signal: SignalConfig, scenario: Scenario, did: Shared, shutdown
     let pipeline = pipeline.await.expect("no panic").expect("a pipeline");
     let (metrics_sender, metrics) = mpsc::channel(8);
     let edges = Edges {
-        units,
-        on_key_frame_request: key_frames(pipeline.control(), did.clone()),
+        picture: PictureEdge::new(units, key_frames(pipeline.control(), did.clone())),
+        further: Vec::new(),
         control: Arc::new(Car(did.clone())),
         metrics,
         counters: Arc::default(),
@@ -110,7 +111,7 @@ fn rate(video: VideoControl, scenario: Scenario, (size, framerate): (Size, Frame
         config: watch::channel(config.with_fec(fec)).1,
         picture: Box::new(move || picture),
         apply: Box::new(move |targets| {
-            video.follow(targets);
+            video.follow(targets.picture());
             did.lock().expect("not poisoned").targets.push((Instant::now(), *targets));
         }),
         link: watch::Sender::new(None),

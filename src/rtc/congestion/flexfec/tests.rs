@@ -7,6 +7,7 @@ use rtc::shared::TransportContext;
 use super::super::estimator::Estimator;
 use super::super::transport_cc::{TRANSPORT_CC_URI, TransportCc};
 use super::*;
+use crate::rtc::streams::Streams;
 
 const MEDIA: u32 = 1;
 const REPAIRS: u32 = 2;
@@ -38,10 +39,10 @@ struct Chain {
 
 impl Chain {
     fn new(payload_type_fec: Option<u8>) -> Self {
-        let (meter, now) = (Arc::<LinkMeter>::default(), start());
+        let (meter, now) = (Arc::new(LinkMeter::of(1)), start());
         let mut chain = Self {
             fec: FlexFec::new(meter.clone()),
-            cc: TransportCc::new(meter, Estimator::new(800e3, 150e3, 4000e3, now)),
+            cc: TransportCc::new(meter, Streams::only(MEDIA, 4), Estimator::new(800e3, 150e3, 4000e3, now)),
             now,
             sequence: 65_530,
         };

@@ -93,6 +93,23 @@ fn a_picture_finds_room_where_it_waits_no_longer_than_it_may() {
     }
 }
 
+#[test]
+fn the_first_picture_goes_in_front_of_the_others_and_they_are_late_but_not_for_long() {
+    let start = start();
+    let mut pacer = Pacer::new(start);
+    pacer.set_rates(Some(2_000_000), None, start);
+    (0..20).for_each(|packet| pacer.push_behind(packet, PACKET, start));
+    let at_once = all(&mut pacer, start).len() as u32;
+    assert!(at_once < 20, "the rest waits");
+    assert_eq!((pacer.queued_bits(), pacer.all_queued_bits()), (0, u64::from(20 - at_once) * PACKET as u64));
+    (100..105).for_each(|packet| pacer.push(packet, PACKET, start));
+    let left = drained(&mut pacer, start);
+    let order: Vec<_> = left.iter().map(|(packet, _)| *packet).collect();
+    assert_eq!(order, (100..105).chain(at_once..20).collect::<Vec<_>>());
+    assert!(left.iter().all(|(_, ms)| u128::from(*ms as u64) <= LONGEST_WAIT.as_millis() + 1), "{left:?}");
+    assert_eq!((pacer.queued_bits(), pacer.all_queued_bits(), pacer.poll_timeout()), (0, 0, None));
+}
+
 proptest! {
     #[test]
     fn whatever_the_rates_become_what_was_admitted_leaves_in_order_and_in_time(

@@ -16,8 +16,9 @@ fn origin() -> Instant {
 }
 
 fn interceptor(now: Instant) -> (TransportCc, Arc<LinkMeter>) {
-    let meter = Arc::new(LinkMeter::default());
-    (TransportCc::new(meter.clone(), Estimator::new(800e3, 150e3, 4000e3, now)), meter)
+    let meter = Arc::new(LinkMeter::of(1));
+    let streams = Streams::only(MEDIA, REPAIRS);
+    (TransportCc::new(meter.clone(), streams, Estimator::new(800e3, 150e3, 4000e3, now)), meter)
 }
 
 fn stream(extension: bool, feedback: bool) -> StreamInfo {
@@ -105,7 +106,7 @@ fn with_agreement_repairs_are_numbered_in_one_row_with_the_pictures() {
     assert_eq!(numbers, [Some(0), Some(1), Some(2), Some(3)]);
     let counters = meter.counters();
     assert_eq!((counters.sent_packets, counters.repair_bytes * 4), (4, counters.sent_bytes));
-    assert_eq!(meter.age_in_packets(8), Some(1), "repairs do not count as pictures");
+    assert_eq!(meter.age_in_packets(0, 8), Some(1), "repairs do not count as pictures");
     assert_eq!(number(&mut cc, rtp(99, 1, now)), None, "another stream");
     cc.unbind_local_stream(&stream(true, true));
     assert!(!meter.reading().transport_cc);
