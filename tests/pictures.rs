@@ -8,6 +8,7 @@ use std::time::Duration;
 use common::chromium::{Chromium, Page};
 use common::decoder::{Decoded, decode};
 use common::publisher::{Further, Publisher, Setup};
+use common::running::{Daemon, server};
 use common::signal::Signal;
 use common::viewer::{self, Viewer};
 use common::{TestHub, page, within};
@@ -289,5 +290,41 @@ async fn the_page_follows_a_car_whose_pictures_stop_come_back_and_become_fewer_o
     let peers = browser.evaluate(&page, "window.peers.length").await;
     assert_eq!(peers, 1, "on the connection it had");
     fourth.stop().await;
+    hub.stop().await;
+}
+
+/// The second camera's pictures end after ten seconds; it is opened again then.
+const TWO_CAMERAS: &str = r#"
+[camera]
+width = 640
+height = 360
+
+[[cameras]]
+name = "rear"
+kind = "pipeline"
+pipeline = "videotestsrc is-live=true pattern=ball num-buffers=150 ! video/x-raw,width=320,height=240,framerate=15/1"
+width = 320
+height = 240
+framerate = 15
+bitrate_kbps = 200
+"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_daemon_with_two_cameras_is_seen_whole_and_the_one_that_ends_takes_nothing_with_it() {
+    let hub = TestHub::start().await;
+    let daemon = Daemon::start(&format!("{}{TWO_CAMERAS}", server(&hub)), &[]);
+    daemon.logs("publishing", 0).await;
+    let mut browser = Chromium::start().await;
+    let page = page::open(&mut browser, &hub.page()).await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+    page::keep(&mut browser, &page, "two-cameras").await;
+
+    let seen = daemon.logs("camera lost", 0).await;
+    assert!(daemon.lines()[seen - 1].contains("rear"), "{:#?}", daemon.lines());
+    page::moves(&mut browser, &page, ".picture.main video").await;
+    page_shows(&mut browser, &page, 2, MAIN_SIZE, REAR_SIZE).await;
+    assert_eq!(browser.evaluate(&page, "window.peers.length").await, 1, "on the connection it had");
+    assert_eq!(daemon.status().await.session.sessions, 1, "the session has not noticed");
+    assert_eq!(daemon.stop().await.0, Some(0));
     hub.stop().await;
 }

@@ -16,8 +16,7 @@ use crate::exit::Exit;
 use crate::logging;
 use crate::realtime::schedule_first;
 
-/// One: the packets of a picture are then all queued before the peer connection takes the first, which saves a wake-up a
-/// packet.
+/// One: what a task hands to another is taken up without another thread's being woken for it.
 const WORKERS: usize = 1;
 /// Name of the runtime's threads, so that a measurement by thread can tell them from the encoder's.
 pub(crate) const WORKER_NAME: &str = "rtcpub-io";

@@ -6,9 +6,10 @@ use rtc::sdp::SessionDescription;
 use rtc::sdp::description::media::MediaDescription;
 
 use super::RelayError;
+use crate::video::further::MOST_FURTHER;
 
 /// Pictures of one publisher, and so tracks to one viewer.
-pub const MAX_PICTURES: usize = 4;
+pub const MAX_PICTURES: usize = 1 + MOST_FURTHER;
 
 /// One of a publisher's pictures, by its place in the publisher's offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
