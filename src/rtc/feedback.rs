@@ -5,11 +5,10 @@
 //! nothing is held, so none can be lost in a queue; whoever is called coalesces. The rest goes to the [`LinkMeter`].
 //! Each is of one picture, told by its SSRC; the link is one.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rtc::interceptor::{Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::rtcp;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -17,14 +16,13 @@ use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEs
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
-use rtc::sansio::Protocol;
-use webrtc::error::Error;
 use webrtc::peer_connection::Registry;
 
 use super::congestion::meter::LinkMeter;
 use super::congestion::reception::{Receptions, together};
 use super::congestion::repair::Unrepaired;
 use super::engine::SENT_PACKETS_KEPT;
+use super::stage::{InChain, Onward, Stage};
 use super::streams::Streams;
 use crate::video::rate::Heard;
 
@@ -36,7 +34,7 @@ const WIRE_MOST: usize = 500;
 
 /// Puts the tap into an interceptor chain.
 pub(super) fn tap(registry: Registry, streams: &Streams, meter: Arc<LinkMeter>) -> Registry {
-    registry.with(Slot::from(WIRE_MOST), FeedbackTap::new(streams.clone(), meter))
+    registry.with(Slot::from(WIRE_MOST), InChain::new(FeedbackTap::new(streams.clone(), meter)))
 }
 
 struct FeedbackTap {
@@ -44,9 +42,6 @@ struct FeedbackTap {
     meter: Arc<LinkMeter>,
     /// By the pictures' places.
     pictures: Vec<Picture>,
-    // Emptied by the crate after each packet it puts in.
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 /// What the peer says of one picture.
@@ -71,13 +66,7 @@ impl Picture {
 
 impl FeedbackTap {
     fn new(streams: Streams, meter: Arc<LinkMeter>) -> Self {
-        Self {
-            meter,
-            pictures: (0..streams.count()).map(|_| Picture::default()).collect(),
-            streams,
-            read: VecDeque::new(),
-            write: VecDeque::new(),
-        }
+        Self { meter, pictures: (0..streams.count()).map(|_| Picture::default()).collect(), streams }
     }
 
     fn heard(&mut self, report: &dyn rtcp::Packet, now: Instant) {
@@ -124,28 +113,17 @@ impl FeedbackTap {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+impl Stage for FeedbackTap {
+    fn read(&mut self, packet: TaggedPacket, onward: &mut Onward) {
         if let Packet::Rtcp(reports) = &packet.message.packet {
             for report in reports {
                 self.heard(report.as_ref(), packet.now);
             }
         }
-        self.read.push_back(packet);
-        Ok(())
+        onward.push_back(packet);
     }
 
-    fn poll_read(&mut self) -> Option<Self::Rout> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+    fn write(&mut self, packet: TaggedPacket, onward: &mut Onward) {
         match &packet.message.packet {
             Packet::Rtcp(reports) => {
                 for report in reports.iter().filter_map(|report| report.as_any().downcast_ref::<SenderReport>()) {
@@ -161,25 +139,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FeedbackTap {
             }
             _ => {}
         }
-        self.write.push_back(packet);
-        Ok(())
+        onward.push_back(packet);
     }
 
-    fn poll_write(&mut self) -> Option<Self::Wout> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for FeedbackTap {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
+    fn bind_local(&mut self, info: &StreamInfo) {
         if let Some(picture) = self.streams.media(info.ssrc) {
             self.pictures[picture].receptions.bind(info.ssrc, info.clock_rate);
         }
     }
-
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]

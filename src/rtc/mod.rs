@@ -20,6 +20,7 @@ mod sections;
 pub mod session;
 pub mod settings;
 mod socket;
+mod stage;
 mod streams;
 mod track;
 mod turn;

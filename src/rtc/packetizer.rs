@@ -5,22 +5,21 @@
 //! parameters for each and sends what has come of it before it takes the next; so a picture costs one turn, and its
 //! packets leave in one system call where the kernel takes them so (UDP_SEGMENT).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
 
 use bytes::Bytes;
-use rtc::interceptor::{AttributedPacket, Interceptor, Packet, Slot, StreamInfo, TaggedPacket};
+use rtc::interceptor::{AttributedPacket, Packet, Slot, StreamInfo, TaggedPacket};
 use rtc::rtp;
 use rtc::rtp::codec::h264::{FU_START_BITMASK, FUA_NALU_TYPE, H264Payloader, NALU_TYPE_BITMASK};
 use rtc::rtp::packetizer::Payloader;
-use rtc::sansio::Protocol;
 use webrtc::error::Error;
 use webrtc::peer_connection::Registry;
 
 use super::congestion::meter::{FIRST, LinkMeter};
 use super::pump::PublishCounters;
+use super::stage::{InChain, Onward, Stage};
 use super::streams::Streams;
 use crate::video::h264::IDR_SLICE;
 
@@ -36,7 +35,7 @@ pub(crate) fn packetize(
     meter: Arc<LinkMeter>,
     counters: Arc<PublishCounters>,
 ) -> Registry {
-    registry.with(Slot::from(APPLICATION_MOST), Packetizing::new(streams.clone(), meter, counters))
+    registry.with(Slot::from(APPLICATION_MOST), InChain::new(Packetizing::new(streams.clone(), meter, counters)))
 }
 
 struct Packetizing {
@@ -45,73 +44,44 @@ struct Packetizing {
     counters: Arc<PublishCounters>,
     /// One for each track, by SSRC.
     packetizers: HashMap<u32, Packetizer>,
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 impl Packetizing {
     fn new(streams: Streams, meter: Arc<LinkMeter>, counters: Arc<PublishCounters>) -> Self {
-        Self { streams, meter, counters, packetizers: HashMap::new(), read: VecDeque::new(), write: VecDeque::new() }
+        Self { streams, meter, counters, packetizers: HashMap::new() }
     }
 
-    fn split(&mut self, picture: &rtp::Packet, tagged: &TaggedPacket) -> Result<(), Error> {
+    fn split(&mut self, picture: &rtp::Packet, tagged: &TaggedPacket, onward: &mut Onward) {
         let place = self.streams.media(picture.header.ssrc).unwrap_or(FIRST);
         let packetizer = self.packetizers.entry(picture.header.ssrc).or_default();
-        let Packetized { packets, idr } = packetizer.packetize(picture)?;
+        let Packetized { packets, idr } = match packetizer.packetize(picture) {
+            Ok(made) => made,
+            Err(error) => return tracing::debug!(%error, "no packets can be made of a picture"),
+        };
         self.streams.trace(place).packetised(picture.header.timestamp);
         self.counters.packets.fetch_add(packets.len() as u64, Relaxed);
         if let Some(first) = packets.first().filter(|_| idr) {
             self.meter.key_frame_sent(place, first.header.sequence_number);
         }
-        self.write.extend(packets.into_iter().map(|packet| TaggedPacket {
+        onward.extend(packets.into_iter().map(|packet| TaggedPacket {
             now: tagged.now,
             transport: tagged.transport,
             message: AttributedPacket::new(Packet::Rtp(packet)),
         }));
-        Ok(())
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Packetizing {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
-        self.read.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<Self::Rout> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+impl Stage for Packetizing {
+    fn write(&mut self, packet: TaggedPacket, onward: &mut Onward) {
         match &packet.message.packet {
-            Packet::Rtp(picture) => self.split(picture, &packet),
-            _ => {
-                self.write.push_back(packet);
-                Ok(())
-            }
+            Packet::Rtp(picture) => self.split(picture, &packet, onward),
+            _ => onward.push_back(packet),
         }
     }
 
-    fn poll_write(&mut self) -> Option<Self::Wout> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for Packetizing {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+    fn unbind_local(&mut self, info: &StreamInfo) {
         self.packetizers.remove(&info.ssrc);
     }
-
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 /// The packets of one picture.

@@ -6,23 +6,20 @@
 //! number, and would rebuild rubbish. Here they are protected with the number's place in them, zero, as libwebrtc's
 //! receiver takes them (`RtpPacket::ZeroMutableExtensions`).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use rtc::interceptor::{
-    Attribute, AttributedPacket, FlexFec03Encoder, Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc,
-};
+use rtc::interceptor::{Attribute, AttributedPacket, FlexFec03Encoder, Packet, StreamInfo, TaggedPacket, convert_twcc};
 use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
-use rtc::sansio::Protocol;
 use rtc::{rtcp, rtp};
-use webrtc::error::Error;
 
 use super::meter::{LinkCounters, LinkMeter};
 use super::protection::{Protection, repairs};
 use super::transport_cc::agreed_extension;
+use crate::rtc::stage::{Onward, Stage};
 
 /// A picture of fewer packets is protected together with those after it: a repair packet for each would double the rate.
 const LEAST_BLOCK: usize = 3;
@@ -37,9 +34,6 @@ pub(super) struct FlexFec {
     before: LinkCounters,
     /// By the SSRC of what is protected.
     streams: HashMap<u32, Stream>,
-    // Emptied by the crate after each packet it puts in.
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 struct Stream {
@@ -75,14 +69,7 @@ impl Stream {
 
 impl FlexFec {
     pub(super) fn new(meter: Arc<LinkMeter>) -> Self {
-        Self {
-            meter,
-            protection: Protection::default(),
-            before: LinkCounters::default(),
-            streams: HashMap::new(),
-            read: VecDeque::new(),
-            write: VecDeque::new(),
-        }
+        Self { meter, protection: Protection::default(), before: LinkCounters::default(), streams: HashMap::new() }
     }
 
     fn heard(&mut self, report: &dyn rtcp::Packet, now: Instant) {
@@ -112,14 +99,8 @@ impl FlexFec {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for FlexFec {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+impl Stage for FlexFec {
+    fn read(&mut self, packet: TaggedPacket, onward: &mut Onward) {
         if let Packet::Rtcp(reports) = &packet.message.packet
             && !self.streams.is_empty()
         {
@@ -127,15 +108,10 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FlexFec {
                 self.heard(report.as_ref(), packet.now);
             }
         }
-        self.read.push_back(packet);
-        Ok(())
+        onward.push_back(packet);
     }
 
-    fn poll_read(&mut self) -> Option<Self::Rout> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Self::Error> {
+    fn write(&mut self, mut packet: TaggedPacket, onward: &mut Onward) {
         let repeated = packet.message.has(&Attribute::Retransmission);
         let repairs = match &mut packet.message.packet {
             Packet::Rtp(rtp) if !repeated => match self.streams.get_mut(&rtp.header.ssrc) {
@@ -146,21 +122,14 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for FlexFec {
         };
         self.meter.protected(repairs.len() as u64);
         let (now, transport) = (packet.now, packet.transport);
-        self.write.push_back(packet);
-        self.write.extend(repairs.into_iter().map(|repair| {
+        onward.push_back(packet);
+        onward.extend(repairs.into_iter().map(|repair| {
             let message = AttributedPacket::new(Packet::Rtp(repair));
             TaggedPacket { now, transport, message }
         }));
-        Ok(())
     }
 
-    fn poll_write(&mut self) -> Option<Self::Wout> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for FlexFec {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
+    fn bind_local(&mut self, info: &StreamInfo) {
         let (Some(repair_ssrc), Some(payload_type)) = (info.ssrc_fec, info.payload_type_fec) else { return };
         let number = agreed_extension(info);
         match self.streams.get_mut(&info.ssrc).filter(|stream| stream.repair_ssrc == repair_ssrc) {
@@ -175,12 +144,9 @@ impl Interceptor for FlexFec {
         }
     }
 
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+    fn unbind_local(&mut self, info: &StreamInfo) {
         self.streams.remove(&info.ssrc);
     }
-
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ use std::time::Instant;
 use rtc::interceptor::Slot;
 use webrtc::peer_connection::Registry;
 
+use super::stage::InChain;
 use super::streams::Streams;
 use crate::video::settings::{Fec, RateConfig};
 pub(crate) use control::run_rate_control;
@@ -49,11 +50,11 @@ pub(crate) fn control(registry: Registry, rate: &RateConfig, streams: &Streams, 
     let estimator = Estimator::new(bps(rate.start()), bps(rate.min()), bps(rate.max()), now);
     let registry = match rate.fec() {
         Fec::Off => registry,
-        Fec::FlexFec03 => registry.with(Slot::FecEncoder, FlexFec::new(meter.clone())),
+        Fec::FlexFec03 => registry.with(Slot::FecEncoder, InChain::new(FlexFec::new(meter.clone()))),
     };
     registry
-        .with(Slot::CongestionControl, TransportCc::new(meter.clone(), streams.clone(), estimator))
-        .with(Slot::Pacer, Pacing::new(meter, streams.clone(), now))
+        .with(Slot::CongestionControl, InChain::new(TransportCc::new(meter.clone(), streams.clone(), estimator)))
+        .with(Slot::Pacer, InChain::new(Pacing::new(meter, streams.clone(), now)))
 }
 
 #[cfg(test)]

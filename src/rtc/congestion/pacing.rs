@@ -5,19 +5,17 @@
 //! out of the middle of a picture. This one is off until rate control says otherwise, passes on at once what the rate
 //! allows, and never holds anything for longer than [`super::pacer::LONGEST_WAIT`].
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Attribute, Packet, TaggedPacket};
 use rtc::rtp;
-use rtc::sansio::Protocol;
 use rtc::shared::marshal::MarshalSize;
-use webrtc::error::Error;
 
 use super::meter::{FIRST, LinkMeter};
 use super::pacer::Pacer;
 use super::repair::{UnderWay, Unrepaired};
+use crate::rtc::stage::{Onward, Stage};
 use crate::rtc::streams::Streams;
 
 pub(super) struct Pacing {
@@ -27,8 +25,6 @@ pub(super) struct Pacing {
     /// By the pictures' places.
     repairs: Vec<Repairs>,
     rates: (Option<u64>, Option<u64>),
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 /// The repairs of one picture.
@@ -46,8 +42,6 @@ impl Pacing {
             repairs: (0..streams.count()).map(|_| Repairs::default()).collect(),
             streams,
             rates: (None, None),
-            read: VecDeque::new(),
-            write: VecDeque::new(),
         }
     }
 
@@ -59,11 +53,11 @@ impl Pacing {
         }
     }
 
-    fn release(&mut self, now: Instant) {
+    fn release(&mut self, now: Instant, onward: &mut Onward) {
         while let Some(mut packet) = self.pacer.pop(now) {
             // It leaves now: its wait here must not be charged to the network.
             packet.now = packet.now.max(now);
-            self.write.push_back(packet);
+            onward.push_back(packet);
         }
         self.meter.set_queued(self.pacer.queued_bits(), self.pacer.all_queued_bits());
     }
@@ -91,26 +85,11 @@ impl Pacing {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacing {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
-        self.read.push_back(packet);
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<Self::Rout> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+impl Stage for Pacing {
+    fn write(&mut self, packet: TaggedPacket, onward: &mut Onward) {
         let Packet::Rtp(rtp) = &packet.message.packet else {
-            self.write.push_back(packet);
-            return Ok(());
+            onward.push_back(packet);
+            return;
         };
         let (bits, now) = ((rtp.marshal_size() * 8) as f64, packet.now);
         self.follow_targets(now);
@@ -123,28 +102,15 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for Pacing {
         } else {
             self.pacer.push_behind(packet, bits, now);
         }
-        self.release(now);
-        Ok(())
+        self.release(now, onward);
     }
 
-    fn poll_write(&mut self) -> Option<Self::Wout> {
-        self.write.pop_front()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) -> Result<(), Self::Error> {
+    fn timeout(&mut self, now: Instant, onward: &mut Onward) {
         self.follow_targets(now);
-        self.release(now);
-        Ok(())
+        self.release(now, onward);
     }
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         self.pacer.poll_timeout()
     }
-}
-
-impl Interceptor for Pacing {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }

@@ -6,20 +6,19 @@
 //! history takes packets named in a lost feedback for lost packets, and its pacer holds everything above the start rate
 //! for ever when no feedback comes.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use rtc::interceptor::{Attribute, Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc};
+use rtc::interceptor::{Attribute, Packet, StreamInfo, TaggedPacket, convert_twcc};
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtp;
-use rtc::sansio::Protocol;
 use rtc::shared::marshal::MarshalSize;
-use webrtc::error::Error;
 
 use super::estimator::{Estimator, PacketFate};
 use super::meter::LinkMeter;
+use crate::rtc::stage::{Onward, Stage};
 use crate::rtc::streams::Streams;
 use crate::video::rate::Heard;
 
@@ -41,9 +40,6 @@ pub(super) struct TransportCc {
     protecting: HashSet<u32>,
     next: u16,
     history: Vec<Option<Departure>>,
-    // Emptied by the crate after each packet it puts in.
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 #[derive(Clone, Copy)]
@@ -64,8 +60,6 @@ impl TransportCc {
             protecting: HashSet::new(),
             next: 0,
             history: vec![None; HISTORY],
-            read: VecDeque::new(),
-            write: VecDeque::new(),
         }
     }
 
@@ -129,45 +123,27 @@ fn slot(sequence: u16) -> usize {
     usize::from(sequence) % HISTORY
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for TransportCc {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Self::Error> {
+impl Stage for TransportCc {
+    fn read(&mut self, packet: TaggedPacket, onward: &mut Onward) {
         if let Packet::Rtcp(reports) = &packet.message.packet {
             for feedback in reports.iter().filter_map(|report| report.as_any().downcast_ref::<TransportLayerCc>()) {
                 self.heard(feedback, packet.now);
             }
         }
-        self.read.push_back(packet);
-        Ok(())
+        onward.push_back(packet);
     }
 
-    fn poll_read(&mut self) -> Option<Self::Rout> {
-        self.read.pop_front()
-    }
-
-    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Self::Error> {
+    fn write(&mut self, mut packet: TaggedPacket, onward: &mut Onward) {
         let repair = packet.message.has(&Attribute::Retransmission);
         let now = packet.now;
         if let Packet::Rtp(rtp) = &mut packet.message.packet {
             let repair = repair || self.protecting.contains(&rtp.header.ssrc);
             self.sent(rtp, repair, now);
         }
-        self.write.push_back(packet);
-        Ok(())
+        onward.push_back(packet);
     }
 
-    fn poll_write(&mut self) -> Option<Self::Wout> {
-        self.write.pop_front()
-    }
-}
-
-impl Interceptor for TransportCc {
-    fn bind_local_stream(&mut self, info: &StreamInfo) {
+    fn bind_local(&mut self, info: &StreamInfo) {
         self.protecting.extend(info.ssrc_fec);
         let id = agreed_extension(info);
         for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
@@ -179,16 +155,13 @@ impl Interceptor for TransportCc {
         self.meter.set_transport_cc(!self.extensions.is_empty());
     }
 
-    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+    fn unbind_local(&mut self, info: &StreamInfo) {
         for ssrc in [Some(info.ssrc), info.ssrc_rtx, info.ssrc_fec].into_iter().flatten() {
             self.extensions.remove(&ssrc);
             self.protecting.remove(&ssrc);
         }
         self.meter.set_transport_cc(!self.extensions.is_empty());
     }
-
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
 
 #[cfg(test)]

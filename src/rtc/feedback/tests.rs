@@ -7,6 +7,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_nack::NackPair;
 use rtc::shared::TransportContext;
 
 use super::*;
+use crate::rtc::stage;
 use crate::rtc::streams::Stream;
 use crate::video::rate::Reception;
 use crate::video::trace::LatencyTrace;
@@ -40,7 +41,7 @@ impl World {
         let streams = Streams::new(streams);
         let (mut tap, asked) = (FeedbackTap::new(streams, meter.clone()), asked.to_vec());
         for ssrc in media {
-            tap.bind_local_stream(&StreamInfo { ssrc, clock_rate: 90_000, ..Default::default() });
+            tap.bind_local(&StreamInfo { ssrc, clock_rate: 90_000, ..Default::default() });
         }
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let now = Instant::now();
@@ -50,8 +51,7 @@ impl World {
     fn hear(&mut self, report: impl rtcp::Packet + 'static) {
         let message = AttributedPacket::new(Packet::Rtcp(vec![Box::new(report)]));
         let packet = TaggedPacket { now: self.now, transport: TransportContext::default(), message };
-        self.tap.handle_read(packet).expect("it never fails");
-        assert!(self.tap.poll_read().is_some(), "others act on it too");
+        assert_eq!(stage::read(&mut self.tap, packet).len(), 1, "others act on it too");
     }
 
     fn misses(&mut self, sequences: impl IntoIterator<Item = u16>) {

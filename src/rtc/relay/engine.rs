@@ -13,6 +13,7 @@ use webrtc::error::Result;
 use super::interceptors::{KeyFrameRequestsToApplication, RtxUnwrap};
 use crate::rtc::congestion::TRANSPORT_CC_URI;
 use crate::rtc::engine::{media_engine, register_flexfec};
+use crate::rtc::stage::InChain;
 
 /// A lost packet is asked for again this often. The library's default of 100 ms would be visible; on a local network
 /// the answer takes a few milliseconds.
@@ -43,7 +44,7 @@ pub(super) fn uplink() -> Result<(MediaEngine, Registry)> {
     let registry = Registry::new()
         .with(Slot::from(ARRIVALS), TwccReceiverBuilder::new().build())
         .with(Slot::FecDecoder, FlexFec03ReceiveBuilder::new().build())
-        .with(Slot::from(6_500), RtxUnwrap::default())
+        .with(Slot::from(6_500), InChain::new(RtxUnwrap::default()))
         .with(Slot::NackGenerator, nacks.build())
         .with(Slot::ReceiverReport, ReceiverReportBuilder::new().build());
     Ok((engine, registry))
@@ -54,7 +55,7 @@ pub(super) fn downlink() -> Result<(MediaEngine, Registry)> {
     let registry = Registry::new()
         .with(Slot::NackResponder, NackResponderBuilder::new().with_size(REPAIR_PACKETS).build())
         .with(Slot::SenderReport, SenderReportBuilder::new().build())
-        .with(Slot::from(14_000), KeyFrameRequestsToApplication::default());
+        .with(Slot::from(14_000), InChain::new(KeyFrameRequestsToApplication));
     let mut engine = media_engine()?;
     let extension = RTCRtpHeaderExtensionCapability { uri: PLAYOUT_DELAY_URI.to_owned() };
     engine.register_header_extension(extension, RtpCodecKind::Video, None)?;

@@ -2,14 +2,13 @@
 //! the hub.
 
 use std::any::Any;
-use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::collections::HashMap;
 
-use rtc::interceptor::{Attribute, AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{Attribute, AttributedPacket, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::sansio::Protocol;
-use rtc::shared::error::Error;
+
+use crate::rtc::stage::{Onward, Stage};
 
 /// Turns a retransmission (RFC 4588) back into the packet it repairs, before the NACK generator sees it. The library
 /// does this only behind the chain, so its NACK generator never learns of a repair and asks for the packet until it is
@@ -18,7 +17,6 @@ use rtc::shared::error::Error;
 pub(super) struct RtxUnwrap {
     /// By the SSRC of the retransmissions.
     streams: HashMap<u32, Repaired>,
-    queues: Queues,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -44,50 +42,25 @@ impl RtxUnwrap {
     }
 }
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for RtxUnwrap {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, mut msg: TaggedPacket) -> Result<(), Error> {
+impl Stage for RtxUnwrap {
+    fn read(&mut self, mut msg: TaggedPacket, onward: &mut Onward) {
         let keep = match &mut msg.message.packet {
             Packet::Rtp(packet) => self.unwrap(packet),
             _ => true,
         };
         if keep {
-            self.queues.read.push_back(msg);
+            onward.push_back(msg);
         }
-        Ok(())
     }
 
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.queues.read.pop_front()
-    }
-
-    fn handle_write(&mut self, msg: TaggedPacket) -> Result<(), Error> {
-        self.queues.write.push_back(msg);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.queues.write.pop_front()
-    }
-}
-
-impl Interceptor for RtxUnwrap {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-
-    fn bind_remote_stream(&mut self, info: &StreamInfo) {
+    fn bind_remote(&mut self, info: &StreamInfo) {
         if let (Some(ssrc_rtx), Some(rtx_payload_type)) = (info.ssrc_rtx, info.payload_type_rtx) {
             let repaired = Repaired { ssrc: info.ssrc, payload_type: info.payload_type, rtx_payload_type };
             self.streams.insert(ssrc_rtx, repaired);
         }
     }
 
-    fn unbind_remote_stream(&mut self, info: &StreamInfo) {
+    fn unbind_remote(&mut self, info: &StreamInfo) {
         self.streams.retain(|_, repaired| repaired.ssrc != info.ssrc);
     }
 }
@@ -95,41 +68,19 @@ impl Interceptor for RtxUnwrap {
 /// Lets PLI and FIR through to the application (the library keeps all RTCP to itself) and nothing else. Each goes by
 /// itself, as a PLI: of a compound packet the library reads one SSRC only, and hands all of it to that track.
 #[derive(Default)]
-pub(super) struct KeyFrameRequestsToApplication {
-    queues: Queues,
-}
+pub(super) struct KeyFrameRequestsToApplication;
 
-impl Protocol<TaggedPacket, TaggedPacket, ()> for KeyFrameRequestsToApplication {
-    type Rout = TaggedPacket;
-    type Wout = TaggedPacket;
-    type Eout = ();
-    type Error = Error;
-    type Time = Instant;
-
-    fn handle_read(&mut self, msg: TaggedPacket) -> Result<(), Error> {
+impl Stage for KeyFrameRequestsToApplication {
+    fn read(&mut self, msg: TaggedPacket, onward: &mut Onward) {
         let Packet::Rtcp(packets) = &msg.message.packet else {
-            self.queues.read.push_back(msg);
-            return Ok(());
+            onward.push_back(msg);
+            return;
         };
         for request in packets.iter().flat_map(|packet| key_frame_requests(packet.as_any())) {
             let packet = AttributedPacket::new(Packet::Rtcp(vec![Box::new(request)]));
             let message = packet.with(Attribute::DeliverToApplication);
-            self.queues.read.push_back(TaggedPacket { now: msg.now, transport: msg.transport, message });
+            onward.push_back(TaggedPacket { now: msg.now, transport: msg.transport, message });
         }
-        Ok(())
-    }
-
-    fn poll_read(&mut self) -> Option<TaggedPacket> {
-        self.queues.read.pop_front()
-    }
-
-    fn handle_write(&mut self, msg: TaggedPacket) -> Result<(), Error> {
-        self.queues.write.push_back(msg);
-        Ok(())
-    }
-
-    fn poll_write(&mut self) -> Option<TaggedPacket> {
-        self.queues.write.pop_front()
     }
 }
 
@@ -142,20 +93,6 @@ fn key_frame_requests(packet: &dyn Any) -> Vec<PictureLossIndication> {
     } else {
         Vec::new()
     }
-}
-
-impl Interceptor for KeyFrameRequestsToApplication {
-    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
-}
-
-/// The chain takes back what it hands over, one queue a direction; it empties them after each packet.
-#[derive(Default)]
-struct Queues {
-    read: VecDeque<TaggedPacket>,
-    write: VecDeque<TaggedPacket>,
 }
 
 #[cfg(test)]

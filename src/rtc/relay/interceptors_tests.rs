@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "any instant will do")]
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use rtc::rtcp::payload_feedbacks::full_intra_request::FirEntry;
 use rtc::rtcp::receiver_report::ReceiverReport;
@@ -7,6 +9,7 @@ use rtc::rtp;
 use rtc::shared::TransportContext;
 
 use super::*;
+use crate::rtc::stage;
 
 const MEDIA: u32 = 1;
 const RTX: u32 = 2;
@@ -30,7 +33,7 @@ fn rtp(ssrc: u32, payload_type: u8, sequence_number: u16, payload: &'static [u8]
 
 fn unwrap() -> RtxUnwrap {
     let mut unwrap = RtxUnwrap::default();
-    unwrap.bind_remote_stream(&StreamInfo {
+    unwrap.bind_remote(&StreamInfo {
         ssrc: MEDIA,
         ssrc_rtx: Some(RTX),
         payload_type: 96,
@@ -41,8 +44,7 @@ fn unwrap() -> RtxUnwrap {
 }
 
 fn pass(interceptor: &mut RtxUnwrap, packet: TaggedPacket) -> Option<rtp::Packet> {
-    interceptor.handle_read(packet).expect("it never fails");
-    interceptor.poll_read().map(|msg| match msg.message.packet {
+    stage::read(interceptor, packet).pop_front().map(|msg| match msg.message.packet {
         Packet::Rtp(packet) => packet,
         other => panic!("not RTP: {other:?}"),
     })
@@ -73,17 +75,15 @@ fn what_is_no_retransmission_passes_as_it_is() {
         assert_eq!(&packet.payload[..], [1, 2, 3]);
     }
     let mut unbound = unwrap();
-    unbound.unbind_remote_stream(&StreamInfo { ssrc: MEDIA, ..Default::default() });
+    unbound.unbind_remote(&StreamInfo { ssrc: MEDIA, ..Default::default() });
     assert_eq!(pass(&mut unbound, rtp(RTX, 97, 7, &[1, 2, 3])).expect("kept").header.ssrc, RTX);
 }
 
 #[test]
 fn only_key_frame_requests_reach_the_application_each_for_its_own_track() {
-    let mut filter = KeyFrameRequestsToApplication::default();
-    let mut pass = |packets: Vec<Box<dyn rtc::rtcp::Packet>>| {
-        filter.handle_read(tagged(Packet::Rtcp(packets))).expect("it never fails");
-        let passed = std::iter::from_fn(|| filter.poll_read());
-        let wanted = passed.map(|msg| {
+    let pass = |packets: Vec<Box<dyn rtc::rtcp::Packet>>| {
+        let passed = stage::read(&mut KeyFrameRequestsToApplication, tagged(Packet::Rtcp(packets)));
+        let wanted = passed.into_iter().map(|msg| {
             let Packet::Rtcp(packets) = &msg.message.packet else { panic!("not RTCP") };
             assert!(msg.message.has(&Attribute::DeliverToApplication));
             assert_eq!(packets.len(), 1);

@@ -7,6 +7,7 @@ use rtc::shared::TransportContext;
 use super::super::estimator::Estimator;
 use super::super::transport_cc::{TRANSPORT_CC_URI, TransportCc};
 use super::*;
+use crate::rtc::stage;
 use crate::rtc::streams::Streams;
 
 const MEDIA: u32 = 1;
@@ -46,8 +47,8 @@ impl Chain {
             now,
             sequence: 65_530,
         };
-        chain.fec.bind_local_stream(&stream(payload_type_fec));
-        chain.cc.bind_local_stream(&stream(payload_type_fec));
+        chain.fec.bind_local(&stream(payload_type_fec));
+        chain.cc.bind_local(&stream(payload_type_fec));
         chain
     }
 
@@ -57,8 +58,8 @@ impl Chain {
         for _ in 0..10 {
             self.now += Duration::from_secs(1);
             let packet = Packet::Rtcp(vec![Box::new(report.clone())]);
-            self.fec.handle_read(self.tagged(packet)).expect("it never fails");
-            assert!(self.fec.poll_read().is_some(), "others see it too");
+            let packet = self.tagged(packet);
+            assert_eq!(stage::read(&mut self.fec, packet).len(), 1, "others see it too");
         }
     }
 
@@ -81,10 +82,10 @@ impl Chain {
             };
             let payload = (0..*size).map(|at| (at as u8) ^ (self.sequence as u8)).collect::<Vec<_>>().into();
             self.sequence = self.sequence.wrapping_add(1);
-            self.fec.handle_write(self.tagged(Packet::Rtp(rtp::Packet { header, payload }))).expect("it never fails");
-            while let Some(packet) = self.fec.poll_write() {
-                self.cc.handle_write(packet).expect("it never fails");
-                let Packet::Rtp(sent) = self.cc.poll_write().expect("it passes").message.packet else { panic!("RTP") };
+            let packet = self.tagged(Packet::Rtp(rtp::Packet { header, payload }));
+            for packet in stage::written(&mut self.fec, packet) {
+                let packet = stage::written(&mut self.cc, packet).pop_front().expect("it passes");
+                let Packet::Rtp(sent) = packet.message.packet else { panic!("RTP") };
                 left.push(sent);
             }
         }
@@ -163,6 +164,6 @@ fn sequence_numbers_of_repairs_go_on_when_the_stream_is_bound_again() {
     chain.loses(26);
     let number = |sent: Vec<rtp::Packet>| sent.into_iter().find(is_repair).map(|packet| packet.header.sequence_number);
     let before = number(chain.picture(&[1188; 3])).expect("a repair");
-    chain.fec.bind_local_stream(&stream(Some(98)));
+    chain.fec.bind_local(&stream(Some(98)));
     assert_eq!(number(chain.picture(&[1188; 3])), Some(before.wrapping_add(1)));
 }

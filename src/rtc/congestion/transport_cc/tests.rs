@@ -5,6 +5,7 @@ use rtc::rtcp::transport_feedbacks::transport_layer_cc::{
 use rtc::shared::TransportContext;
 
 use super::*;
+use crate::rtc::stage;
 
 const MEDIA: u32 = 1;
 const REPAIRS: u32 = 2;
@@ -44,8 +45,9 @@ fn rtp(ssrc: u32, sequence_number: u16, now: Instant) -> TaggedPacket {
 
 /// Sends a packet; gives the number it leaves with.
 fn number(cc: &mut TransportCc, packet: TaggedPacket) -> Option<u16> {
-    cc.handle_write(packet).expect("it never fails");
-    let Packet::Rtp(sent) = cc.poll_write().expect("it passes").message.packet else { panic!("an RTP packet") };
+    let Packet::Rtp(sent) = stage::written(cc, packet).pop_front().expect("it passes").message.packet else {
+        panic!("an RTP packet")
+    };
     let extension = sent.header.get_extension(EXTENSION as u8)?;
     Some(u16::from_be_bytes([extension[0], extension[1]]))
 }
@@ -73,8 +75,8 @@ fn tell(cc: &mut TransportCc, base: u16, arrivals: &[Option<u64>], now: Instant)
         recv_deltas,
         ..Default::default()
     };
-    cc.handle_read(tagged(Packet::Rtcp(vec![Box::new(feedback)]), now)).expect("it never fails");
-    assert!(cc.poll_read().is_some(), "others see it too");
+    let onward = stage::read(cc, tagged(Packet::Rtcp(vec![Box::new(feedback)]), now));
+    assert_eq!(onward.len(), 1, "others see it too");
 }
 
 #[test]
@@ -82,7 +84,7 @@ fn without_agreement_nothing_is_numbered_and_nothing_is_estimated() {
     let now = origin();
     for (extension, feedback) in [(false, false), (true, false), (false, true)] {
         let (mut cc, meter) = interceptor(now);
-        cc.bind_local_stream(&stream(extension, feedback));
+        cc.bind_local(&stream(extension, feedback));
         assert_eq!(number(&mut cc, rtp(MEDIA, 7, now)), None, "extension {extension}, feedback {feedback}");
         tell(&mut cc, 0, &[Some(1)], now);
         assert_eq!((meter.reading().transport_cc, meter.reading().estimate), (false, None));
@@ -94,7 +96,7 @@ fn without_agreement_nothing_is_numbered_and_nothing_is_estimated() {
 fn with_agreement_repairs_are_numbered_in_one_row_with_the_pictures() {
     let now = origin();
     let (mut cc, meter) = interceptor(now);
-    cc.bind_local_stream(&stream(true, true));
+    cc.bind_local(&stream(true, true));
     assert!(meter.reading().transport_cc);
     let numbers = [(MEDIA, 7), (MEDIA, 8), (REPAIRS, 100), (MEDIA, 9)].map(|(ssrc, sequence)| {
         let mut packet = rtp(ssrc, sequence, now);
@@ -108,7 +110,7 @@ fn with_agreement_repairs_are_numbered_in_one_row_with_the_pictures() {
     assert_eq!((counters.sent_packets, counters.repair_bytes * 4), (4, counters.sent_bytes));
     assert_eq!(meter.age_in_packets(0, 8), Some(1), "repairs do not count as pictures");
     assert_eq!(number(&mut cc, rtp(99, 1, now)), None, "another stream");
-    cc.unbind_local_stream(&stream(true, true));
+    cc.unbind_local(&stream(true, true));
     assert!(!meter.reading().transport_cc);
 }
 
@@ -127,7 +129,7 @@ fn exchange(cc: &mut TransportCc, from: u16, count: u16, start: Instant, lost: i
 fn feedback_makes_an_estimate_that_grows_on_a_good_path() {
     let start = origin();
     let (mut cc, meter) = interceptor(start);
-    cc.bind_local_stream(&stream(true, true));
+    cc.bind_local(&stream(true, true));
     for round in 0..30_u16 {
         exchange(&mut cc, round * 10, 10, start + Duration::from_millis(100) * u32::from(round), |_| false);
     }
@@ -140,7 +142,7 @@ fn feedback_makes_an_estimate_that_grows_on_a_good_path() {
 fn numbers_wrap_and_old_packets_are_forgotten() {
     let start = origin();
     let (mut cc, meter) = interceptor(start);
-    cc.bind_local_stream(&stream(true, true));
+    cc.bind_local(&stream(true, true));
     cc.next = u16::MAX - 4;
     let numbers: Vec<_> = (0..10).filter_map(|sequence| number(&mut cc, rtp(MEDIA, sequence, start))).collect();
     assert_eq!((numbers[0], numbers[9]), (u16::MAX - 4, 4));
@@ -155,7 +157,7 @@ fn numbers_wrap_and_old_packets_are_forgotten() {
 fn what_is_told_again_counts_once() {
     let start = origin();
     let (mut cc, _) = interceptor(start);
-    cc.bind_local_stream(&stream(true, true));
+    cc.bind_local(&stream(true, true));
     for sequence in 0..4 {
         number(&mut cc, rtp(MEDIA, sequence, start));
     }
@@ -172,7 +174,7 @@ fn what_is_told_again_counts_once() {
 fn a_run_of_packets_longer_than_any_history_is_survived() {
     let start = origin();
     let (mut cc, _) = interceptor(start);
-    cc.bind_local_stream(&stream(true, true));
+    cc.bind_local(&stream(true, true));
     number(&mut cc, rtp(MEDIA, 0, start));
     let run = RunLengthChunk {
         packet_status_symbol: SymbolTypeTcc::PacketReceivedSmallDelta,
@@ -185,5 +187,5 @@ fn a_run_of_packets_longer_than_any_history_is_survived() {
         reference_time: u32::MAX,
         ..Default::default()
     };
-    cc.handle_read(tagged(Packet::Rtcp(vec![Box::new(feedback)]), start)).expect("it never fails");
+    stage::read(&mut cc, tagged(Packet::Rtcp(vec![Box::new(feedback)]), start));
 }
