@@ -1,8 +1,8 @@
 //! rtcpub turns a robot car with an ARM board into something a person far away can see through and drive.
 //!
 //! # Two flows
-//! - Picture: [`video`]`::camera → encoder → pipeline → units → `[`rtc`]`::pump → track → peer`; several cameras are several
-//!   of these ([`video::further`]), side by side up to the one peer and its one link
+//! - Picture: [`video`]`::camera → encoder → pipeline → units → `[`rtc`]`::pump → track → packetizer → peer`; several
+//!   cameras are several of these ([`video::further`]), side by side up to the one peer and its one link
 //! - Control: [`rtc`]`::channels → `[`drive`]`::command → gate → mixer → actuator`
 //!
 //! Everything else serves them: [`signal`] brings the peer up, [`telemetry`] talks back over `metric`, [`supervise`] keeps

@@ -177,6 +177,8 @@ async fn metric_reaches_every_viewer_and_joins_tells_who_is_here() {
     let mut late = Viewer::join(&hub, CHANNEL).await;
     let told = async { while publisher.signal.receive_of("joins").await.expect("open") != r#"{"viewers":2}"# {} };
     within("joins at the publisher", told).await;
+    // The first word on its channel: what was said before that is not repeated for it.
+    late.metric_with(r#"{"hub":{"key":"publisher","value":1}}"#).await;
     let lap = r#"{"ir":{"key":"detectTime","value":1763679600.25}}"#;
     publisher.send_metric(lap).await;
     for viewer in [&mut early, &mut late] {
