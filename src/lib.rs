@@ -13,7 +13,7 @@
 //! |---|---|
 //! | what the car may do, and when it stops | `drive/gate` |
 //! | how a command becomes pulses | `drive/vehicle`, `drive/mixer` |
-//! | what moves the car | `drive/actuator/kind`: a file beside `drive/simulated`, and a row |
+//! | what moves the car | a file beside `drive/simulated`; its `mod` line and row in `drive`, see `drive/actuator/kind` |
 //! | cameras and encoders | `video/camera`, the table in `video/encoder` |
 //! | who gets how much of the link | `video/rate`, among several pictures `video/rate/share` |
 //! | when a session is made, kept and replaced | `rtc/session` |

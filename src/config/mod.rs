@@ -35,7 +35,8 @@ pub(crate) use problem::{printable, without_url_password};
 pub use secrets::{CredentialError, FromFile, read_credential};
 pub use show::{Effective, Shown, document as show};
 
-use crate::drive::actuator::kind::{ActuatorKind, KINDS};
+use crate::drive::KINDS;
+use crate::drive::actuator::kind::ActuatorKind;
 use crate::drive::settings::DriveConfig;
 use crate::logging::LogFilter;
 use crate::rtc::settings::RtcConfig;

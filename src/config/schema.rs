@@ -78,7 +78,7 @@ impl Schema {
     /// That of the sections as they are.
     #[cfg(test)]
     pub(super) fn of_sections() -> Self {
-        Self::with_actuators(&crate::drive::actuator::kind::KINDS)
+        Self::with_actuators(&crate::drive::KINDS)
     }
 
     /// `None` for an unknown path.

@@ -52,6 +52,7 @@ use std::time::{Duration, Instant};
 
 use actuation::Actuation;
 use actuator::Actuator;
+use actuator::kind::ActuatorKind;
 use command::{Parsed, Rejection, Topic};
 use control::Control;
 use event::{Counters, DriveEvent, DriveSnapshot, Ended};
@@ -63,6 +64,9 @@ use max_speed::Keeper;
 use report::Reports;
 use settings::DriveConfig;
 use thread::DriveThread;
+
+/// Every kind of actuator; the first is the one that is taken when the channel file names none.
+pub static KINDS: [&ActuatorKind; 3] = [&simulated::KIND, &pca9685::KIND, &bridge::KIND];
 
 /// Name of the drive's own thread.
 pub const THREAD_NAME: &str = "drive";

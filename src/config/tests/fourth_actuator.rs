@@ -1,11 +1,13 @@
-//! A fourth kind of actuator, added as `drive/actuator/kind.rs` says: this file, and a row in the list of kinds.
+//! A fourth kind of actuator, added as `drive/actuator/kind.rs` says: this file, and what would be its `mod` line and
+//! row in `drive/mod.rs`.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::config::tests::{Case, LEAST};
 use crate::config::{Outcome, read_with};
-use crate::drive::actuator::kind::{ActuatorConfig, ActuatorKind, ActuatorSettings, KINDS, Read, Refused, Table};
+use crate::drive::KINDS;
+use crate::drive::actuator::kind::{ActuatorConfig, ActuatorKind, ActuatorSettings, Read, Refused, Table};
 use crate::drive::actuator::{Actuator, ActuatorError, Output};
 use crate::drive::bridge::Bridge;
 use crate::drive::park::park;

@@ -1,4 +1,4 @@
-//! The kinds of actuators there are: one list, a row a kind.
+//! What a kind of actuator is; [`KINDS`](crate::drive::KINDS) lists them.
 //!
 //! Everything that is particular to one kind lies with it: how its table of the channel file is read, how it is made, how
 //! it is parked without a daemon, and how it is explained. Who deals with actuators asks [`ActuatorConfig`] and knows no
@@ -6,7 +6,7 @@
 //!
 //! 1. its file beside `simulated`: a type that implements [`Actuator`], one for its settings that implements
 //!    [`ActuatorSettings`], and a [`ActuatorKind`];
-//! 2. its `mod` line in `drive`, and its row in [`KINDS`], which Rust cannot do without;
+//! 2. the one file that is touched, `drive/mod.rs`: its `mod` line and its row in [`KINDS`](crate::drive::KINDS);
 //! 3. its keys, when it has any, in `config/example.toml`: a test demands it.
 //!
 //! `config/tests/fourth_actuator.rs` adds one in this way.
@@ -20,12 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Actuator, Output};
-use crate::drive::bridge::{self, Bridge};
+use crate::drive::bridge::Bridge;
 use crate::drive::settings::BridgeConfig;
-use crate::drive::{pca9685, simulated};
-
-/// Every kind; the first is the one that is taken when the file names none.
-pub static KINDS: [&ActuatorKind; 3] = [&simulated::KIND, &pca9685::KIND, &bridge::KIND];
 
 /// One kind of actuator.
 #[derive(Debug)]
