@@ -1,16 +1,14 @@
-//! The command line: its grammar, its help, and what is generated from them.
+//! The command line: its grammar and its help. What is generated from them is in [`generate`].
 
-use std::io::{self, Write};
+pub mod generate;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
 
 use crate::config::Setting;
-use crate::exit::Exit;
 use crate::logging::LogFilter;
 use crate::signal::settings::ChannelId;
 use crate::status::ask::sockets;
@@ -277,43 +275,6 @@ pub struct ImportArgs {
     pub force: bool,
 }
 
-/// Prints the completions for a shell.
-///
-/// # Errors
-/// When `out` takes no more.
-pub fn completions(shell: Shell, out: &mut dyn Write) -> io::Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "rtcpub", &mut script);
-    out.write_all(&script)
-}
-
-/// Prints the manual page, `rtcpub.1`.
-///
-/// # Errors
-/// When `out` takes no more.
-pub fn man_page(out: &mut dyn Write) -> io::Result<()> {
-    let page = Man::new(Cli::command()).manual("rtcpub manual");
-    page.render_title(out)?;
-    page.render_name_section(out)?;
-    page.render_synopsis_section(out)?;
-    page.render_description_section(out)?;
-    page.render_subcommands_section(out)?;
-    page.render_extra_section(out)?;
-    exit_status_and_files().to_writer(out)?;
-    page.render_version_section(out)
-}
-
-/// Writes `rtcpub.1` and one page for each command (`rtcpub-run.1` …) into a folder.
-///
-/// # Errors
-/// Those of the file system.
-pub fn man_pages(dir: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(dir)?;
-    clap_mangen::generate_to(Cli::command(), dir)?;
-    let mut root = std::fs::File::create(dir.join("rtcpub.1"))?;
-    man_page(&mut root)
-}
-
 const HTTPS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8267);
 const HTTP: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
@@ -336,41 +297,6 @@ fn parse_channel(text: &str) -> Result<String, String> {
     is_name
         .then(|| text.to_owned())
         .ok_or_else(|| "must be a channel's id; for the path of a file use --config".to_owned())
-}
-
-fn exit_status_and_files() -> Roff {
-    let mut page = Roff::new();
-    page.control("SH", ["EXIT STATUS"]);
-    for exit in Exit::ALL {
-        page.control("TP", []);
-        page.text([roman(exit.code().to_string())]);
-        page.text([roman(exit.meaning())]);
-    }
-    let entries = [
-        ("FILES", "/etc/rtcpub/CHANNEL.toml", "A channel's configuration; config/example.toml describes every key."),
-        ("ENVIRONMENT", "RTCPUB_CONFIG_DIR", "Another folder of channel files."),
-        ("", "RTCPUB__SECTION__KEY", "Sets a key above the file, such as RTCPUB__CAMERA__FRAMERATE=60."),
-        (
-            "",
-            "CREDENTIALS_DIRECTORY",
-            "Secrets from systemd, in files named by their keys: server.token, ice.credential.",
-        ),
-        (
-            "",
-            "STATE_DIRECTORY, RUNTIME_DIRECTORY",
-            "Where state and sockets go, in place of /var/lib/rtcpub and /run/rtcpub.",
-        ),
-        ("", "NO_COLOR", "No colours in the log."),
-    ];
-    for (section, term, text) in entries {
-        if !section.is_empty() {
-            page.control("SH", [section]);
-        }
-        page.control("TP", []);
-        page.text([roman(term)]);
-        page.text([roman(text)]);
-    }
-    page
 }
 
 const ROOT_EXAMPLES: &str = "\

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Parser;
 
-use rtcpub::cli::{self, ChannelArgs, Cli, Command, RunArgs};
+use rtcpub::cli::{self, ChannelArgs, Cli, Command, RunArgs, generate};
 use rtcpub::config::{self, Loaded, Problems};
 use rtcpub::exit::{Exit, Failure};
 use rtcpub::logging::{self, complain};
@@ -51,10 +51,10 @@ fn perform(command: Command) -> Result<()> {
         Command::Park(args) => app::park(&args.file(&config_dir()), args.settings()),
         Command::Calibrate(args) => app::calibrate(&args.file(&config_dir()), args.settings()),
         Command::ImportCalibration(args) => app::import_calibration(&args, &config_dir()),
-        Command::Completions { shell } => print_by(|out| cli::completions(shell, out)),
-        Command::Man { dir: None } => print_by(cli::man_page),
+        Command::Completions { shell } => print_by(|out| generate::completions(shell, out)),
+        Command::Man { dir: None } => print_by(generate::man_page),
         Command::Man { dir: Some(dir) } => {
-            cli::man_pages(&dir).with_context(|| format!("cannot write manual pages to {}", dir.display()))
+            generate::man_pages(&dir).with_context(|| format!("cannot write manual pages to {}", dir.display()))
         }
     }
 }

@@ -1,4 +1,10 @@
+use std::io;
+
+use clap::CommandFactory;
+
+use super::generate::man_page;
 use super::*;
+use crate::exit::Exit;
 
 fn parsed(line: &str) -> Result<Command, clap::Error> {
     Cli::try_parse_from(line.split(' ')).map(|cli| cli.command)
