@@ -34,6 +34,7 @@ pub mod inspect;
 mod plan;
 mod source;
 mod test_picture;
+mod trial;
 
 /// How long [`Pipeline::stop`] waits for a driver before it gives up.
 pub const STOP_DEADLINE: Duration = Duration::from_secs(1);

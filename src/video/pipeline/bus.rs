@@ -6,7 +6,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use tokio::sync::watch;
 
-use super::{PipelineState, encode};
+use super::{PipelineState, trial};
 use crate::video::error::{CameraFault, VideoError, shown};
 use crate::video::settings::View;
 
@@ -42,7 +42,7 @@ pub(super) fn announce(
                 let fault = fault(error, key);
                 tracing::debug!(%fault, "video pipeline");
                 if matches!(fault, VideoError::EncoderFailed { .. }) {
-                    encode::forget_trials();
+                    trial::forget_trials();
                 }
                 match view {
                     Some(view) => unwanted(view, fault),

@@ -4,7 +4,7 @@ use gstreamer as gst;
 use gstreamer::prelude::*;
 use gstreamer_app::AppSink;
 
-use super::{encode, plan, source};
+use super::{encode, plan, source, trial};
 use crate::video::camera::Output;
 use crate::video::encoder::{EncoderRow, TABLE, packages_of};
 use crate::video::error::VideoError;
@@ -107,7 +107,7 @@ fn usable(row: &'static EncoderRow) -> Result<(), String> {
         processors: 1,
     };
     let setup = plan::setup(row, &config, circumstances).map_err(|error| error.to_string())?;
-    encode::try_out(row, &setup, size)
+    trial::try_out(row, &setup, size)
 }
 
 /// One picture of the configured camera, as a JPEG file's bytes.

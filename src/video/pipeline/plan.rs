@@ -5,7 +5,7 @@ use std::thread;
 
 use gstreamer as gst;
 
-use super::encode;
+use super::{encode, trial};
 use crate::video::camera::{self, Output, SourceDescription, Surroundings};
 use crate::video::devices;
 use crate::video::encoder::{self, Circumstances, EncoderRow, PASSTHROUGH, Setup};
@@ -84,7 +84,7 @@ pub(super) fn sharing_source(camera: &CameraConfig, row: &EncoderRow) -> Result<
 
 fn encoder(config: &EncoderConfig, circumstances: Circumstances) -> Result<&'static EncoderRow, VideoError> {
     let works =
-        |row| setup(row, config, circumstances).is_ok_and(|setup| encode::works(row, &setup, circumstances.size));
+        |row| setup(row, config, circumstances).is_ok_and(|setup| trial::works(row, &setup, circumstances.size));
     Ok(encoder::choose(&config.choice, |element| encode::specimen(element).is_some(), works)?)
 }
 
