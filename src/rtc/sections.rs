@@ -44,9 +44,11 @@ fn receives(section: &str) -> bool {
 fn in_the_likeness(model: &str, mid: &str) -> String {
     const OF_ITS_OWN: [&str; 9] =
         ["mid:", "sendrecv", "sendonly", "recvonly", "inactive", "candidate:", "end-of-candidates", "ssrc", "msid:"];
-    let attribute = |line: &str| line.strip_prefix("a=").map(str::to_owned);
-    let shared = |line: &&str| attribute(line).is_none_or(|name| !OF_ITS_OWN.iter().any(|own| name.starts_with(own)));
-    let section: String = model.split_inclusive('\n').filter(shared).collect();
+    let is_of_its_own = |line: &str| {
+        let attribute = line.strip_prefix("a=");
+        attribute.is_some_and(|attribute| OF_ITS_OWN.iter().any(|own| attribute.starts_with(own)))
+    };
+    let section: String = model.split_inclusive('\n').filter(|line| !is_of_its_own(line)).collect();
     format!("{section}a=mid:{mid}\r\na=inactive\r\n")
 }
 
