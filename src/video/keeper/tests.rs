@@ -64,7 +64,15 @@ impl Kept {
     }
 
     async fn unit(&mut self) -> AccessUnit {
-        tokio::time::timeout(PATIENCE, self.units.recv()).await.expect("in time").expect("the queue stays open")
+        match tokio::time::timeout(PATIENCE, self.units.recv()).await {
+            Ok(unit) => unit.expect("the queue stays open"),
+            Err(_) => panic!("no access unit in time: {}", self.told()),
+        }
+    }
+
+    /// What is known, for a test that fails.
+    fn told(&self) -> String {
+        format!("{:?}, keeping is finished: {}", *self.state.borrow(), self.keeping.is_finished())
     }
 
     /// Drops access units until the camera is in this state.
@@ -73,10 +81,11 @@ impl Kept {
         let wanted = state.wait_for(|state| state.name() == name);
         let units = &mut self.units;
         let draining = async { while units.recv().await.is_some() {} };
-        tokio::select! {
-            found = tokio::time::timeout(PATIENCE, wanted) => found.expect("in time").expect("it is kept").clone(),
+        let found = tokio::select! {
+            found = tokio::time::timeout(PATIENCE, wanted) => found.map(|found| found.expect("it is kept").clone()),
             () = draining => panic!("the queue is closed"),
-        }
+        };
+        found.unwrap_or_else(|_| panic!("not {name} in time: {}", self.told()))
     }
 
     async fn stop(self) {
