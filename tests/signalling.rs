@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
 use rtcpub::rtc::channels::{ControlSink, LinkState};
-use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::publisher::{Edges, publish};
 use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
+use rtcpub::rtc::status::PublishStatus;
 use rtcpub::signal::settings::{SignalConfig, TlsConfig, Trickle};
 use rtcpub::video::units::{AccessUnitSender, access_unit_channel};
 use spider::{Server, ServerSocket, text, within};

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::provoke::Spawner;
 use super::readings::Readings;
-use crate::rtc::publisher::PublishStatus;
+use crate::rtc::status::PublishStatus;
 use crate::systemd::{Notifier, Vitals, watch};
 use crate::video::recovery::CameraState;
 

@@ -21,6 +21,7 @@ pub mod session;
 pub mod settings;
 mod socket;
 mod stage;
+pub mod status;
 mod streams;
 mod track;
 mod turn;

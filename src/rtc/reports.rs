@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::publisher::{PublishStatus, Recovery, SessionState};
 use super::session::Report;
+use super::status::{PublishStatus, Recovery, SessionState};
 use crate::quiet::Quiet;
 use crate::signal::settings::ChannelId;
 

@@ -25,7 +25,7 @@ use crate::drive::settings::Pulse;
 use crate::logging::recent::Noted;
 use crate::rtc::congestion::meter::LinkCounters;
 use crate::rtc::congestion::{CandidatePair, LinkStatus};
-use crate::rtc::publisher::{PublishStatus, SessionState};
+use crate::rtc::status::{PublishStatus, SessionState};
 use crate::telemetry::host::HostReading;
 use crate::telemetry::snapshot::{FrameRates, FurtherSnapshot, LinkReading, ProcessReading, Snapshot};
 use crate::video::control::VideoStats;

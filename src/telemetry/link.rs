@@ -19,7 +19,7 @@
 
 use super::report::{caused_metric, metric};
 use crate::rtc::congestion::LinkStatus;
-use crate::rtc::publisher::PublishStatus;
+use crate::rtc::status::PublishStatus;
 use crate::video::rate::{Basis, Scale};
 
 /// The link's messages.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::rtc::congestion::CandidatePair;
     use crate::rtc::congestion::meter::LinkCounters;
-    use crate::rtc::publisher::{Recovery, SessionState};
+    use crate::rtc::status::{Recovery, SessionState};
     use crate::video::rate::{Rung, Targets};
     use crate::video::settings::{Bitrate, Framerate};
 

@@ -6,7 +6,7 @@ use super::host::HostReading;
 use crate::drive::event::DriveSnapshot;
 use crate::drive::latency::ControlLatency;
 use crate::rtc::congestion::LinkStatus;
-use crate::rtc::publisher::PublishStatus;
+use crate::rtc::status::PublishStatus;
 use crate::video::control::VideoStats;
 use crate::video::further::CameraName;
 use crate::video::recovery::CameraState;

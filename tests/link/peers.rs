@@ -17,10 +17,11 @@ use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingPar
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::engine;
-use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::publisher::{Edges, publish};
 use rtcpub::rtc::pump::{PictureEdge, PublishCounters};
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
+use rtcpub::rtc::status::PublishStatus;
 use rtcpub::signal::settings::SignalConfig;
 use rtcpub::signal::spider::Message;
 use rtcpub::video::frame::AccessUnit;

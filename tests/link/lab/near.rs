@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use rtcpub::rtc::channels::{ControlSink, LinkState};
 use rtcpub::rtc::congestion::{LinkStatus, Picture, RateEdge};
-use rtcpub::rtc::publisher::{Edges, PublishStatus, publish};
+use rtcpub::rtc::publisher::{Edges, publish};
 use rtcpub::rtc::pump::PictureEdge;
 use rtcpub::rtc::session::PeerId;
 use rtcpub::rtc::settings::{IceConfig, Reliability, RtcConfig};
+use rtcpub::rtc::status::PublishStatus;
 use rtcpub::signal::settings::SignalConfig;
 use rtcpub::video::control::VideoControl;
 use rtcpub::video::overlay::{OverlaySource, OverlayState};
