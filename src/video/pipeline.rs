@@ -147,8 +147,7 @@ impl Pipeline {
             source.link(&encode)
         };
         whole().map_err(|error| VideoError::GStreamer { problem: error.to_string() })?;
-        // One clock for all pipelines of the process: their presentation times go on from each other.
-        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        set_time(&pipeline);
         let (source, key) = (source.downgrade(), config.camera.key());
         let origin =
             move |element: &gst::Object| match source.upgrade().filter(|source| element.has_as_ancestor(source)) {
@@ -182,7 +181,7 @@ impl Pipeline {
 
         let pipeline = gst::Pipeline::new();
         pipeline.add_many([cameras.bin(), &encode]).and_then(|()| cameras.bin().link(&encode)).map_err(fault)?;
-        pipeline.use_clock(Some(&gst::SystemClock::obtain()));
+        set_time(&pipeline);
         bus::announce(&pipeline, cameras.origin(), cameras.unwanted(), announce);
         let started = Pipeline { running: Some(pipeline), cameras: Some(Arc::new(cameras)), control, state, progress };
         started.play()?;
@@ -287,6 +286,16 @@ struct Exit {
     units: AccessUnitSender,
     state: watch::Sender<PipelineState>,
     progress: Progress,
+}
+
+/// One clock for all pipelines of the process: their presentation times go on from each other. The running time begins
+/// here, not where GStreamer would have it begin, between two steps of the start: what a source stamped meanwhile would
+/// carry the machine's uptime, and be held back until then.
+fn set_time(pipeline: &gst::Pipeline) {
+    let clock = gst::SystemClock::obtain();
+    pipeline.set_start_time(gst::ClockTime::NONE);
+    pipeline.set_base_time(clock.time());
+    pipeline.use_clock(Some(&clock));
 }
 
 fn to_null(pipeline: &gst::Pipeline) {

@@ -32,7 +32,9 @@ pub(super) fn draw_into(
     let need_data = move |source: &AppSrc, _wanted: u32| {
         let mut buffer = gst::Buffer::new();
         let fields = buffer.get_mut().expect("a new buffer is not shared");
-        fields.set_pts(to_clock_time(schedule.next(running_time(source))));
+        // None until the pipeline has its clock: the first picture is due at once.
+        let running = source.current_running_time().map_or(Duration::ZERO, Duration::from);
+        fields.set_pts(to_clock_time(schedule.next(running)));
         fields.set_duration(to_clock_time(schedule.interval));
         // Only refused when the pipeline stops.
         let _ = source.push_buffer(buffer);
@@ -69,12 +71,6 @@ fn wall_clock() -> Duration {
 
 fn to_clock_time(time: Duration) -> Option<gst::ClockTime> {
     gst::ClockTime::try_from(time).ok()
-}
-
-/// Zero until the pipeline plays: before that it has no base time, and its running time is the uptime of the machine.
-fn running_time(source: &AppSrc) -> Duration {
-    let running = source.current_running_time().filter(|_| source.current_state() == gst::State::Playing);
-    running.map_or(Duration::ZERO, Duration::from)
 }
 
 /// When pictures are due, on the pipeline's running clock.

@@ -1,5 +1,7 @@
 //! The `pipeline` source: whatever raw video it gives, the channel gets what its settings say.
 
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 
 use super::*;
@@ -110,5 +112,21 @@ async fn only_what_is_not_live_is_held_back_until_it_is_due() {
         running.take(3).await;
         let pace = running.pipeline.running.as_ref().and_then(|pipeline| pipeline.by_name(camera::PACE_NAME));
         assert_eq!(pace.expect("it is there").property::<bool>("sync"), paced, "{source}");
+    }
+}
+
+#[tokio::test]
+async fn pictures_that_come_while_the_pipeline_is_still_starting_have_the_time_they_come_at() {
+    // Gives without end from the moment it is opened, and stamps what it gives.
+    let zeros = File::open("/dev/zero").expect("every Linux has it");
+    let source = format!(
+        "fdsrc fd={} do-timestamp=true ! identity sleep-time=100 ! rawvideoparse width=64 height=64 format=gray8 framerate=30/1",
+        zeros.as_raw_fd()
+    );
+    for attempt in 0..20 {
+        let mut running = Running::start(&config(pipeline(&source), 320, 240));
+        let units = running.take(3).await;
+        let base = units[0].pts;
+        assert!(units.iter().all(|unit| unit.pts < base + PATIENCE), "attempt {attempt}: {units:?}");
     }
 }
