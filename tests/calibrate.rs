@@ -45,8 +45,7 @@ fn calibrate_if_asked() {
         lap_sensor: None,
         bridge: None,
     };
-    let (asked, ended) = UnixStream::pair().expect("a socket pair");
-    thread::spawn(move || end_on_signal(asked));
+    let ended = asked_to_end();
     fs::write(Path::new(&file).with_extension("pid"), std::process::id().to_string()).expect("a file");
     match calibrate(&config, Path::new(&file), ended) {
         Ok(done) => println!("DONE: {done}"),
@@ -55,16 +54,20 @@ fn calibrate_if_asked() {
     std::process::exit(0);
 }
 
-/// As the program does it.
-fn end_on_signal(asked: UnixStream) {
+/// Is closed on a signal. As the program does it: they are awaited before anything else, for one that nobody awaits kills.
+fn asked_to_end() -> UnixStream {
     use tokio::signal::unix::{SignalKind, signal};
+    let (asked, ended) = UnixStream::pair().expect("a socket pair");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).expect("a handler");
-        let mut hangup = signal(SignalKind::hangup()).expect("a handler");
-        tokio::select! { _ = terminate.recv() => {} _ = hangup.recv() => {} }
+    let signals = runtime.block_on(async { [SignalKind::terminate(), SignalKind::hangup()].map(signal) });
+    let [mut terminate, mut hangup] = signals.map(|signal| signal.expect("a handler"));
+    thread::spawn(move || {
+        runtime.block_on(async {
+            tokio::select! { _ = terminate.recv() => {} _ = hangup.recv() => {} }
+        });
+        drop(asked);
     });
-    drop(asked);
+    ended
 }
 
 /// A terminal with the dialogue in it. Made by `script`, whose standard input is the keyboard.
