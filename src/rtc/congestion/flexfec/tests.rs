@@ -19,6 +19,14 @@ fn start() -> Instant {
     Instant::now()
 }
 
+/// A further picture of the same session, and what repairs it.
+const REAR: u32 = 5;
+const REAR_REPAIRS: u32 = 6;
+
+fn rear_stream() -> StreamInfo {
+    StreamInfo { ssrc: REAR, ssrc_fec: Some(REAR_REPAIRS), ..stream(Some(98)) }
+}
+
 fn stream(payload_type_fec: Option<u8>) -> StreamInfo {
     StreamInfo {
         ssrc: MEDIA,
@@ -69,32 +77,36 @@ impl Chain {
 
     /// Sends a picture of packets of these sizes; gives everything that leaves, in order.
     fn picture(&mut self, sizes: &[usize]) -> Vec<rtp::Packet> {
-        let mut left = Vec::new();
-        for (index, size) in sizes.iter().enumerate() {
-            let header = rtp::Header {
-                version: 2,
-                ssrc: MEDIA,
-                payload_type: 96,
-                sequence_number: self.sequence,
-                timestamp: u32::from(self.sequence) * 3000,
-                marker: index + 1 == sizes.len(),
-                ..Default::default()
-            };
-            let payload = (0..*size).map(|at| (at as u8) ^ (self.sequence as u8)).collect::<Vec<_>>().into();
-            self.sequence = self.sequence.wrapping_add(1);
-            let packet = self.tagged(Packet::Rtp(rtp::Packet { header, payload }));
-            for packet in stage::written(&mut self.fec, packet) {
-                let packet = stage::written(&mut self.cc, packet).pop_front().expect("it passes");
-                let Packet::Rtp(sent) = packet.message.packet else { panic!("RTP") };
-                left.push(sent);
-            }
-        }
-        left
+        let last = sizes.len() - 1;
+        sizes.iter().enumerate().flat_map(|(index, size)| self.send(MEDIA, *size, index == last)).collect()
+    }
+
+    /// Sends one packet of a stream; gives what leaves for it.
+    fn send(&mut self, ssrc: u32, size: usize, marker: bool) -> Vec<rtp::Packet> {
+        let header = rtp::Header {
+            version: 2,
+            ssrc,
+            payload_type: 96,
+            sequence_number: self.sequence,
+            timestamp: u32::from(self.sequence) * 3000,
+            marker,
+            ..Default::default()
+        };
+        let payload = (0..size).map(|at| (at as u8) ^ (self.sequence as u8)).collect::<Vec<_>>().into();
+        self.sequence = self.sequence.wrapping_add(1);
+        let packet = self.tagged(Packet::Rtp(rtp::Packet { header, payload }));
+        let protected = stage::written(&mut self.fec, packet);
+        let numbered = protected.into_iter().map(|packet| {
+            let packet = stage::written(&mut self.cc, packet).pop_front().expect("it passes");
+            let Packet::Rtp(sent) = packet.message.packet else { panic!("RTP") };
+            sent
+        });
+        numbered.collect()
     }
 }
 
 fn is_repair(packet: &rtp::Packet) -> bool {
-    packet.header.ssrc == REPAIRS
+    [REPAIRS, REAR_REPAIRS].contains(&packet.header.ssrc)
 }
 
 #[test]
@@ -117,6 +129,33 @@ fn any_one_lost_packet_of_a_picture_is_rebuilt_though_all_were_numbered_after_th
             (header.sequence_number, header.timestamp, header.marker, header.payload_type, header.ssrc)
         };
         assert_eq!(header(&rebuilt[0]), header(&missing));
+    }
+}
+
+#[test]
+fn pictures_whose_packets_leave_in_turns_are_each_rebuilt_from_their_own_repairs() {
+    let mut chain = Chain::new(Some(98));
+    chain.fec.bind_local(&rear_stream());
+    chain.cc.bind_local(&rear_stream());
+    chain.loses(13);
+    // As two encoders' packets come; the decoder wants each stream's sequence numbers without gaps.
+    let packets = 5;
+    let mut sent = Vec::new();
+    for index in 0..packets {
+        let sequence = chain.sequence;
+        for ssrc in [MEDIA, REAR] {
+            chain.sequence = sequence;
+            sent.extend(chain.send(ssrc, 900 + ssrc as usize, index + 1 == packets));
+        }
+    }
+    for (media, repairs) in [(MEDIA, REPAIRS), (REAR, REAR_REPAIRS)] {
+        let own: Vec<_> =
+            sent.iter().filter(|packet| [media, repairs].contains(&packet.header.ssrc)).cloned().collect();
+        assert_eq!(own.iter().filter(|packet| is_repair(packet)).count(), 1, "{media}: one repair of its own");
+        let mut decoder = FlexFec03Decoder::new(repairs, media);
+        let arrived = own.iter().enumerate().filter(|(index, _)| *index != 2).map(|(_, packet)| packet.clone());
+        let rebuilt: Vec<_> = arrived.flat_map(|packet| decoder.decode(packet)).collect();
+        assert_eq!(rebuilt.iter().map(|packet| &packet.payload).collect::<Vec<_>>(), [&own[2].payload], "{media}");
     }
 }
 
