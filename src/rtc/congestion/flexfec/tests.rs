@@ -12,19 +12,14 @@ use crate::rtc::streams::Streams;
 
 const MEDIA: u32 = 1;
 const REPAIRS: u32 = 2;
+/// A further picture of the same session, and what repairs it.
+const REAR: u32 = 5;
+const REAR_REPAIRS: u32 = 6;
 const EXTENSION: u16 = 3;
 
 #[expect(clippy::disallowed_methods, reason = "any instant will do")]
 fn start() -> Instant {
     Instant::now()
-}
-
-/// A further picture of the same session, and what repairs it.
-const REAR: u32 = 5;
-const REAR_REPAIRS: u32 = 6;
-
-fn rear_stream() -> StreamInfo {
-    StreamInfo { ssrc: REAR, ssrc_fec: Some(REAR_REPAIRS), ..stream(Some(98)) }
 }
 
 fn stream(payload_type_fec: Option<u8>) -> StreamInfo {
@@ -36,6 +31,10 @@ fn stream(payload_type_fec: Option<u8>) -> StreamInfo {
         rtcp_feedback: vec![RTCPFeedback { typ: "transport-cc".to_owned(), parameter: String::new() }],
         ..Default::default()
     }
+}
+
+fn rear_stream() -> StreamInfo {
+    StreamInfo { ssrc: REAR, ssrc_fec: Some(REAR_REPAIRS), ..stream(Some(98)) }
 }
 
 /// The part of the chain that protects and numbers, as a packet goes down it.
@@ -77,23 +76,26 @@ impl Chain {
 
     /// Sends a picture of packets of these sizes; gives everything that leaves, in order.
     fn picture(&mut self, sizes: &[usize]) -> Vec<rtp::Packet> {
-        let last = sizes.len() - 1;
-        sizes.iter().enumerate().flat_map(|(index, size)| self.send(MEDIA, *size, index == last)).collect()
+        let mut left = Vec::new();
+        for (index, size) in sizes.iter().enumerate() {
+            left.extend(self.send(MEDIA, self.sequence, *size, index + 1 == sizes.len()));
+            self.sequence = self.sequence.wrapping_add(1);
+        }
+        left
     }
 
     /// Sends one packet of a stream; gives what leaves for it.
-    fn send(&mut self, ssrc: u32, size: usize, marker: bool) -> Vec<rtp::Packet> {
+    fn send(&mut self, ssrc: u32, sequence_number: u16, size: usize, marker: bool) -> Vec<rtp::Packet> {
         let header = rtp::Header {
             version: 2,
             ssrc,
             payload_type: 96,
-            sequence_number: self.sequence,
-            timestamp: u32::from(self.sequence) * 3000,
+            sequence_number,
+            timestamp: u32::from(sequence_number) * 3000,
             marker,
             ..Default::default()
         };
-        let payload = (0..size).map(|at| (at as u8) ^ (self.sequence as u8)).collect::<Vec<_>>().into();
-        self.sequence = self.sequence.wrapping_add(1);
+        let payload = (0..size).map(|at| (at as u8) ^ (sequence_number as u8)).collect::<Vec<_>>().into();
         let packet = self.tagged(Packet::Rtp(rtp::Packet { header, payload }));
         let protected = stage::written(&mut self.fec, packet);
         let numbered = protected.into_iter().map(|packet| {
@@ -103,6 +105,12 @@ impl Chain {
         });
         numbered.collect()
     }
+}
+
+/// What a receiver rebuilds when one of these packets does not arrive.
+fn rebuilt(decoder: &mut FlexFec03Decoder, sent: &[rtp::Packet], lost: usize) -> Vec<rtp::Packet> {
+    let arrived = sent.iter().enumerate().filter(|(index, _)| *index != lost);
+    arrived.flat_map(|(_, packet)| decoder.decode(packet.clone())).collect()
 }
 
 fn is_repair(packet: &rtp::Packet) -> bool {
@@ -119,16 +127,15 @@ fn any_one_lost_packet_of_a_picture_is_rebuilt_though_all_were_numbered_after_th
         // What came before must not matter.
         chain.picture(&sizes).into_iter().for_each(|packet| drop(decoder.decode(packet)));
         let sent = chain.picture(&sizes);
-        let missing = sent[lost].clone();
-        let arrived = sent.into_iter().enumerate().filter(|(index, _)| *index != lost);
-        let rebuilt: Vec<_> = arrived.flat_map(|(_, packet)| decoder.decode(packet)).collect();
+        let missing = &sent[lost];
+        let rebuilt = rebuilt(&mut decoder, &sent, lost);
         assert_eq!(rebuilt.len(), 1, "packet {lost}");
         assert_eq!(rebuilt[0].payload, missing.payload, "packet {lost}");
         let header = |packet: &rtp::Packet| {
             let header = packet.header.clone();
             (header.sequence_number, header.timestamp, header.marker, header.payload_type, header.ssrc)
         };
-        assert_eq!(header(&rebuilt[0]), header(&missing));
+        assert_eq!(header(&rebuilt[0]), header(missing));
     }
 }
 
@@ -138,23 +145,15 @@ fn pictures_whose_packets_leave_in_turns_are_each_rebuilt_from_their_own_repairs
     chain.fec.bind_local(&rear_stream());
     chain.cc.bind_local(&rear_stream());
     chain.loses(13);
-    // As two encoders' packets come; the decoder wants each stream's sequence numbers without gaps.
-    let packets = 5;
-    let mut sent = Vec::new();
-    for index in 0..packets {
-        let sequence = chain.sequence;
-        for ssrc in [MEDIA, REAR] {
-            chain.sequence = sequence;
-            sent.extend(chain.send(ssrc, 900 + ssrc as usize, index + 1 == packets));
-        }
-    }
+    let sent: Vec<_> = (0..5)
+        .flat_map(|sequence| [MEDIA, REAR].map(|ssrc| (ssrc, sequence)))
+        .flat_map(|(ssrc, sequence)| chain.send(ssrc, sequence, 900 + ssrc as usize, sequence == 4))
+        .collect();
     for (media, repairs) in [(MEDIA, REPAIRS), (REAR, REAR_REPAIRS)] {
         let own: Vec<_> =
             sent.iter().filter(|packet| [media, repairs].contains(&packet.header.ssrc)).cloned().collect();
         assert_eq!(own.iter().filter(|packet| is_repair(packet)).count(), 1, "{media}: one repair of its own");
-        let mut decoder = FlexFec03Decoder::new(repairs, media);
-        let arrived = own.iter().enumerate().filter(|(index, _)| *index != 2).map(|(_, packet)| packet.clone());
-        let rebuilt: Vec<_> = arrived.flat_map(|packet| decoder.decode(packet)).collect();
+        let rebuilt = rebuilt(&mut FlexFec03Decoder::new(repairs, media), &own, 2);
         assert_eq!(rebuilt.iter().map(|packet| &packet.payload).collect::<Vec<_>>(), [&own[2].payload], "{media}");
     }
 }
