@@ -3,6 +3,7 @@
 
 A yardstick for the machine: run it right after `cargo bench --bench publish -- cpu` and compare. Two processes of this
 script, one that sends (x264enc in the thread of the test source) and one that receives, on this machine's addresses.
+What crosses the loopback is told beside it, since CPU without the traffic it was spent on says nothing.
 
     apt-get install python3-gst-1.0 gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice \\
         gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
@@ -24,7 +25,9 @@ gi.require_version("GstSdp", "1.0")
 gi.require_version("GstWebRTC", "1.0")
 from gi.repository import GLib, Gst, GstSdp, GstWebRTC  # noqa: E402 (the versions come first)
 
-CASES = [(640, 480, 800), (1280, 720, 1500)]
+# The bit rates are below those of publish.rs: its test picture does not use up its own (519 and 1174 kbit/s, 96 and 171
+# packets/s on the loopback), and snow uses up any.
+CASES = [(640, 480, 460), (1280, 720, 1060)]
 # As in publish.rs: seconds of a window, and how many the median is of.
 WINDOW, WINDOWS = 10, 5
 # Until both are connected.
@@ -33,7 +36,7 @@ SETTLE = 5
 CAPTURE_AND_ENCODER = "test:src"
 
 SENDER = (
-    "videotestsrc name=test is-live=true pattern=ball"
+    "videotestsrc name=test is-live=true pattern=snow"
     " ! video/x-raw,format=I420,width={},height={},framerate=30/1"
     " ! x264enc tune=zerolatency speed-preset=superfast bframes=0 bitrate={} key-int-max=600 threads=2"
     " ! video/x-h264,profile=constrained-baseline,stream-format=byte-stream,alignment=au"
@@ -42,7 +45,7 @@ SENDER = (
     " ! application/x-rtp,media=video,encoding-name=H264,payload=96,clock-rate=90000"
     " ! webrtcbin name=peer bundle-policy=max-bundle"
 )
-RECEIVER = "webrtcbin name=peer bundle-policy=max-bundle fakesink name=unused"
+LOOPBACK = "/sys/class/net/lo/statistics"
 
 
 def say(**message):
@@ -109,15 +112,17 @@ def send(width, height, kbps):
 
 
 def receive():
-    pipeline = Gst.parse_launch(RECEIVER)
-    pipeline.remove(pipeline.get_by_name("unused"))  # it only made this a pipeline
+    pipeline = Gst.Pipeline()
+    peer = Gst.ElementFactory.make("webrtcbin", "peer")
+    peer.set_property("bundle-policy", GstWebRTC.WebRTCBundlePolicy.MAX_BUNDLE)
+    pipeline.add(peer)
     Peer(pipeline)
     pipeline.set_state(Gst.State.PLAYING)
 
 
-def outside(pid):
-    """CPU-seconds of the threads that neither capture nor encode, and of those that do."""
-    ours = theirs = 0
+def cpu_seconds(pid):
+    """Of the threads that neither capture nor encode, and of those that do."""
+    outside = encoding = 0
     for task in os.listdir(f"/proc/{pid}/task"):
         try:
             with open(f"/proc/{pid}/task/{task}/comm") as comm, open(f"/proc/{pid}/task/{task}/schedstat") as stat:
@@ -125,10 +130,16 @@ def outside(pid):
         except OSError:
             continue  # it has just ended
         if name.startswith(CAPTURE_AND_ENCODER):
-            theirs += cpu
+            encoding += cpu
         else:
-            ours += cpu
-    return ours, theirs
+            outside += cpu
+    return outside, encoding
+
+
+def loopback():
+    """Bits and packets sent on it since the machine started."""
+    with open(f"{LOOPBACK}/tx_bytes") as octets, open(f"{LOOPBACK}/tx_packets") as packets:
+        return 8 * int(octets.read()), int(packets.read())
 
 
 def carry(source, sink):
@@ -137,27 +148,37 @@ def carry(source, sink):
         sink.stdin.flush()
 
 
+def watch(pid):
+    """CPU-s/s of one window outside capture and encoder."""
+    outside, encoding = cpu_seconds(pid)
+    time.sleep(WINDOW)
+    outside_after, encoding_after = cpu_seconds(pid)
+    if encoding_after - encoding < 0.01 * WINDOW:
+        sys.exit("nothing was encoded: the two did not connect")
+    return (outside_after - outside) / WINDOW
+
+
 def measure(case):
+    """CPU-s/s outside capture and encoder, kbit/s and packets/s on the loopback."""
+
     def start(*role):
         arguments = [sys.executable, __file__, *map(str, role)]
         return subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     sender, receiver = start("send", *case), start("receive")
-    for ends in ((sender, receiver), (receiver, sender)):
-        threading.Thread(target=carry, args=ends, daemon=True).start()
-    time.sleep(SETTLE)
-    windows = []
-    for _ in range(WINDOWS):
-        before, encoded = outside(sender.pid)
-        time.sleep(WINDOW)
-        after, encoded_after = outside(sender.pid)
-        windows.append((after - before) / WINDOW)
-        if encoded_after - encoded < 0.01 * WINDOW:
-            sys.exit("nothing was encoded: the two did not connect")
-    for process in (sender, receiver):
-        process.kill()
-        process.wait()
-    return statistics.median(windows)
+    try:
+        for ends in ((sender, receiver), (receiver, sender)):
+            threading.Thread(target=carry, args=ends, daemon=True).start()
+        time.sleep(SETTLE)
+        bits, packets = loopback()
+        windows = [watch(sender.pid) for _ in range(WINDOWS)]
+        bits_after, packets_after = loopback()
+        time_taken = WINDOW * WINDOWS
+        return statistics.median(windows), (bits_after - bits) / time_taken / 1000, (packets_after - packets) / time_taken
+    finally:
+        for process in (sender, receiver):
+            process.kill()
+            process.wait()
 
 
 def main():
@@ -165,8 +186,9 @@ def main():
     role, arguments = (sys.argv + [""])[1], sys.argv[2:]
     if role == "":
         for width, height, kbps in CASES:
-            told = measure((width, height, kbps))
-            print(f"webrtcbin {width}x{height}@30, {kbps} kbit/s: {told:.4f} CPU-s/s outside capture and encoder, median of {WINDOWS}")
+            cpu, rate, packets = measure((width, height, kbps))
+            print(f"webrtcbin {width}x{height}@30: {cpu:.4f} CPU-s/s outside capture and encoder, median of {WINDOWS};"
+                  f" loopback {rate:.0f} kbit/s, {packets:.0f} packets/s")
         return
     if role == "send":
         send(*arguments)
