@@ -4,7 +4,6 @@ use std::time::{Duration, Instant};
 
 use rtc::statistics::StatsSelector;
 use tokio::sync::watch;
-use tokio::time::MissedTickBehavior;
 
 use super::status::{LinkStatus, Path, StatusMaker};
 use crate::rtc::pump::{Live, LiveEnds};
@@ -12,8 +11,9 @@ use crate::video::rate::{FurtherPicture, LinkReading, PictureTargets, RateContro
 use crate::video::settings::{Bitrate, Framerate, RateConfig, Size};
 
 /// Silence and patience are judged when the peer has said nothing for this long; whatever it says is acted upon at once.
-/// Longer than between two of the usual feedbacks, 100 ms: a wake-up costs more than what is done in it.
-const TICK: Duration = Duration::from_millis(150);
+/// Longer than between two of the usual feedbacks, 100 ms, by more than the 64 ms that tokio may wake the thread beforehand:
+/// a wake-up costs more than what is done in it.
+const TICK: Duration = Duration::from_millis(170);
 /// The link's status is told this often.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -122,25 +122,20 @@ impl Session {
     }
 
     async fn run(&mut self, steered: &mut Steered) -> std::convert::Infallible {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut status = tokio::time::interval(STATUS_INTERVAL);
-        status.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut next_status = now();
         loop {
-            let second = tokio::select! {
-                () = self.ends.link.news() => {
-                    ticks.reset();
-                    false
-                }
-                _ = ticks.tick() => false,
-                _ = status.tick() => true,
-            };
             let targets = self.steer(steered);
-            if second {
+            if now() >= next_status {
+                next_status = now() + STATUS_INTERVAL;
                 let report = self.ends.connection.get_stats(now(), StatsSelector::None).await;
                 self.path = Path::of(&report);
                 let status = self.status.make(&self.ends.link, &self.controller, targets, &self.path, now());
                 steered.edge.link.send_replace(Some(status));
+            }
+            // Not one sleep that each news puts off: tokio leaves that where it stands, and wakes the thread at both times.
+            tokio::select! {
+                () = self.ends.link.news() => {}
+                () = tokio::time::sleep(TICK) => {}
             }
         }
     }
