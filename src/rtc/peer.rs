@@ -118,9 +118,9 @@ impl Peer {
         };
         let servers = Arc::new(setup.ice_servers.snapshot().await);
         let configuration = configuration(&servers, policy);
-        let runtime = Arc::new(relay_runtime(id, setup, servers)?);
+        let link = Arc::new(LinkMeter::of(setup.pictures.len()));
+        let runtime = Arc::new(relay_runtime(id, setup, servers, link.clone())?);
         let mut tracks: Vec<_> = setup.pictures.iter().map(|picture| VideoTrack::new(&picture.name)).collect();
-        let link = Arc::new(LinkMeter::of(tracks.len()));
         let streams = Streams::new(tracks.iter().zip(&setup.pictures).map(|(track, picture)| track.stream(picture)));
         let registry = packetizer::packetize(engine::interceptors(), &streams, link.clone(), setup.counters.clone());
         let registry = feedback::tap(registry, &streams, link.clone());
@@ -296,11 +296,16 @@ fn wire(candidate: CandidateInit) -> RTCIceCandidateInit {
 }
 
 /// The relay runtime of one peer connection; what it loses, the session hears of.
-fn relay_runtime(id: PeerId, setup: &PeerSetup, servers: Arc<Snapshot>) -> Result<RelayRuntime, Error> {
+fn relay_runtime(
+    id: PeerId,
+    setup: &PeerSetup,
+    servers: Arc<Snapshot>,
+    link: Arc<LinkMeter>,
+) -> Result<RelayRuntime, Error> {
     let crypto = rtc::crypto::default_provider().map_err(|error| Error::Other(error.to_string()))?;
     let mailbox = setup.mailbox.clone();
     let on_lost = Arc::new(move |reason: &str| mailbox.relay_lost(id, reason));
-    Ok(RelayRuntime::new(setup.ice_servers.clone(), servers, crypto, on_lost))
+    Ok(RelayRuntime::new(setup.ice_servers.clone(), servers, crypto, on_lost, link))
 }
 
 fn configuration(servers: &Snapshot, policy: IcePolicy) -> RTCConfiguration {

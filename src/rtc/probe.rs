@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rtc::crypto::RTCCryptoProvider;
 use webrtc::runtime::{AsyncUdpSocket, Runtime};
 
+use super::congestion::meter::LinkMeter;
 use super::ice::credential::UserPassword;
 use super::ice::interfaces::LocalAddresses;
 use super::ice::servers::{IceServers, Purpose, Snapshot};
@@ -128,7 +129,8 @@ impl Attempt {
 
     fn client(&self, index: usize, local: SocketAddr, credential: UserPassword) -> Result<TurnClient, TurnError> {
         let deaf = Arc::new(|_: &str| {});
-        let runtime = RelayRuntime::new(self.servers.clone(), self.snapshot.clone(), self.crypto.clone(), deaf);
+        let link = Arc::new(LinkMeter::of(1));
+        let runtime = RelayRuntime::new(self.servers.clone(), self.snapshot.clone(), self.crypto.clone(), deaf, link);
         let socket: Arc<dyn AsyncUdpSocket> = runtime.wrap_udp_socket(UdpSocket::bind(local)?)?;
         let known = self.snapshot.addresses(index);
         let server = known.iter().find(|address| address.is_ipv4() == local.is_ipv4());

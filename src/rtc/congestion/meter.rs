@@ -36,6 +36,8 @@ pub struct LinkMeter {
     /// Bits of the first picture that wait in the pacer, and of all.
     queued_bits: AtomicU64,
     all_queued_bits: AtomicU64,
+    /// Whether anything waits in the pacer, repairs included.
+    holds_back: AtomicBool,
     /// Wanted pace; 0 is at once.
     pacing_bps: AtomicU64,
     /// Wanted limit of repairs; 0 is none.
@@ -124,6 +126,7 @@ impl LinkMeter {
             packets_missed: AtomicU64::new(0),
             queued_bits: AtomicU64::new(0),
             all_queued_bits: AtomicU64::new(0),
+            holds_back: AtomicBool::new(false),
             pacing_bps: AtomicU64::new(0),
             repair_bps: AtomicU64::new(0),
             least_kbps: AtomicU32::new(0),
@@ -164,6 +167,16 @@ impl LinkMeter {
             repairs_impossible: self.repairs_impossible.load(Relaxed),
             pictures_dropped: self.pictures_dropped.load(Relaxed),
         }
+    }
+
+    /// RTP packets sent, repairs included.
+    pub(crate) fn sent_packets(&self) -> u64 {
+        self.sent_packets.load(Relaxed)
+    }
+
+    /// Whether packets wait in the pacer, repairs included.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.holds_back.load(Relaxed)
     }
 
     /// How long packets stand in the path's queue, by the last transport-wide feedback.
@@ -282,6 +295,10 @@ impl LinkMeter {
     pub(super) fn set_queued(&self, first: u64, all: u64) {
         self.queued_bits.store(first, Relaxed);
         self.all_queued_bits.store(all, Relaxed);
+    }
+
+    pub(super) fn set_holds_back(&self, holds_back: bool) {
+        self.holds_back.store(holds_back, Relaxed);
     }
 
     /// Wanted pace and limit of repairs in bit/s; `None` is without limit.

@@ -60,6 +60,7 @@ impl Pacing {
             onward.push_back(packet);
         }
         self.meter.set_queued(self.pacer.queued_bits(), self.pacer.all_queued_bits());
+        self.meter.set_holds_back(self.pacer.poll_timeout().is_some());
     }
 
     /// Queues a repair that is worth sending.
@@ -112,5 +113,54 @@ impl Stage for Pacing {
 
     fn poll_timeout(&mut self) -> Option<Instant> {
         self.pacer.poll_timeout()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use rtc::interceptor::AttributedPacket;
+    use rtc::shared::TransportContext;
+
+    use super::*;
+    use crate::rtc::stage::written;
+
+    use crate::video::rate::{Rung, Scale, Targets};
+    use crate::video::settings::{Bitrate, Framerate};
+
+    const MEDIA: u32 = 7;
+
+    fn packet(sequence_number: u16) -> AttributedPacket {
+        let header = rtp::header::Header { version: 2, ssrc: MEDIA, sequence_number, ..Default::default() };
+        AttributedPacket::new(Packet::Rtp(rtp::Packet { header, payload: Bytes::from_static(&[0; 1000]) }))
+    }
+
+    #[test]
+    fn a_repair_that_waits_with_no_picture_behind_it_is_told_as_held_back_until_it_leaves() {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let now = Instant::now();
+        let meter = Arc::new(LinkMeter::of(1));
+        meter.set_targets(&Targets {
+            bitrate: Bitrate::from_kbps(500).expect("a valid rate"),
+            rung: Rung { framerate: Framerate::new(30).expect("a valid rate"), scale: Scale::Full },
+            pacing_bps: Some(500_000),
+            repair_bps: 500_000,
+        });
+        let mut pacing = Pacing::new(meter.clone(), Streams::only(MEDIA, MEDIA + 1), now);
+        let mut sent = |message| {
+            let tagged = TaggedPacket { now, transport: TransportContext::default(), message };
+            written(&mut pacing, tagged).len()
+        };
+        assert_eq!([1, 2, 3].map(|sequence| sent(packet(sequence))), [1; 3], "a burst leaves at once");
+        assert!(!meter.holds_back());
+        assert_eq!(sent(packet(2).with(Attribute::Retransmission)), 0, "and is paid for before anything else leaves");
+        assert!(meter.holds_back());
+
+        let mut onward = Onward::new();
+        pacing.timeout(now + Duration::from_millis(20), &mut onward);
+        assert_eq!(onward.len(), 1);
+        assert!(!meter.holds_back());
     }
 }

@@ -9,7 +9,7 @@
 //! When a connection breaks, the allocation is lost with it. The crate hears a write error and drops its client; the
 //! session hears of it when media went that way, and restarts ICE, which binds new sockets and connects anew.
 //!
-//! [`framing`], [`queue`], [`exchange`] and [`flush`] are pure.
+//! [`framing`], [`queue`], [`exchange`], [`flush`] and [`wait`] are pure.
 
 pub(crate) mod client;
 mod exchange;
@@ -20,6 +20,7 @@ mod queue;
 pub(crate) mod runtime;
 mod socket;
 pub(crate) mod stream;
+mod wait;
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,9 @@ use webrtc::runtime::{
 
 use super::flush::Flush;
 use super::socket::RelaySocket;
+use super::wait::Wait;
 use crate::quiet::Quiet;
+use crate::rtc::congestion::meter::LinkMeter;
 use crate::rtc::ice::servers::{IceServers, Relay, Snapshot};
 use crate::rtc::socket::Datagrams;
 
@@ -36,6 +38,7 @@ pub(crate) struct Shared {
 struct State {
     snapshot: Arc<Snapshot>,
     flush: Flush,
+    wait: Wait,
     dropped: Quiet,
 }
 
@@ -72,6 +75,7 @@ impl Shared {
 pub(crate) struct RelayRuntime {
     tokio: TokioRuntime,
     shared: Arc<Shared>,
+    link: Arc<LinkMeter>,
 }
 
 impl RelayRuntime {
@@ -80,9 +84,10 @@ impl RelayRuntime {
         snapshot: Arc<Snapshot>,
         crypto: Arc<dyn RTCCryptoProvider>,
         on_lost: RelayLostSink,
+        link: Arc<LinkMeter>,
     ) -> Self {
         let state = Mutex::new(State { snapshot, ..State::default() });
-        Self { tokio: TokioRuntime, shared: Arc::new(Shared { servers, crypto, on_lost, state }) }
+        Self { tokio: TokioRuntime, shared: Arc::new(Shared { servers, crypto, on_lost, state }), link }
     }
 
     /// The sockets bound from now on use these servers.
@@ -121,7 +126,9 @@ impl Runtime for RelayRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send + 'static>> {
-        if self.shared.lock().flush.at_once(self.now()) {
+        let now = self.now();
+        let mut state = self.shared.lock();
+        if state.flush.at_once(now) {
             let shared = self.shared.clone();
             // Polled only when nothing else was ready before it.
             return Box::pin(std::future::poll_fn(move |_| {
@@ -129,7 +136,7 @@ impl Runtime for RelayRuntime {
                 Poll::Ready(())
             }));
         }
-        self.tokio.sleep(duration)
+        self.tokio.sleep(state.wait.of(duration, self.link.sent_packets(), self.link.holds_back(), now))
     }
 
     fn spawn(&self, future: Pin<Box<dyn Future<Output = ()> + Send>>) -> Box<dyn JoinHandle> {
