@@ -133,7 +133,7 @@ impl Readings {
                 Topic::Drive => self.car.as_ref().map(|car| report::simulated(&car.state())).unwrap_or_default(),
                 Topic::Video => self.pictures().flat_map(PictureReadings::figures).collect(),
                 Topic::Host => report::host(&lock(&self.host).read(now)),
-                Topic::Process => report::process(&probe::process(now.saturating_duration_since(self.started))),
+                Topic::Process => report::process(now.saturating_duration_since(self.started), probe::resident_kib()),
                 Topic::Link => {
                     let publish = self.publish.borrow().clone();
                     let mut messages = report::link(&self.link(&publish));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::host::HostReading;
-use super::snapshot::{FrameRates, LinkReading, ProcessReading};
+use super::snapshot::{FrameRates, LinkReading};
 use crate::drive::event::{DriveEvent, DriveSnapshot};
 use crate::drive::gate::State;
 use crate::drive::latency::ControlLatency;
@@ -154,12 +154,10 @@ pub fn link(reading: &LinkReading) -> Vec<String> {
 }
 
 /// This process: `rss_kib`, `uptime_s`, `version`.
-pub fn process(reading: &ProcessReading) -> Vec<String> {
-    let mut messages = vec![
-        metric("process", "uptime_s", reading.uptime.as_secs()),
-        metric("process", "version", env!("CARGO_PKG_VERSION")),
-    ];
-    messages.extend(reading.resident_kib.map(|kib| metric("process", "rss_kib", kib)));
+pub fn process(uptime: Duration, resident_kib: Option<u64>) -> Vec<String> {
+    let mut messages =
+        vec![metric("process", "uptime_s", uptime.as_secs()), metric("process", "version", env!("CARGO_PKG_VERSION"))];
+    messages.extend(resident_kib.map(|kib| metric("process", "rss_kib", kib)));
     messages
 }
 
