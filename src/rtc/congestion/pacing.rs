@@ -126,7 +126,6 @@ mod tests {
 
     use super::*;
     use crate::rtc::stage::written;
-
     use crate::video::rate::{Rung, Scale, Targets};
     use crate::video::settings::{Bitrate, Framerate};
 
