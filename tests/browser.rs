@@ -104,9 +104,11 @@ async fn keys_drive_at_20_hz_and_neutral_follows_at_once() {
     let first = next(&mut publisher, Command::is_throttle).await;
     let start = Instant::now();
     let first_seq = first.seq.expect("counted");
-    let mut last_seq = first_seq;
+    let (mut last_seq, mut arrived, mut longest_silence) = (first_seq, start, Duration::ZERO);
     while start.elapsed() < Duration::from_secs(2) {
         let command = Command::parse(&publisher.command().await);
+        longest_silence = longest_silence.max(arrived.elapsed());
+        arrived = Instant::now();
         // Not every number: on a busy machine the hub replaces a command that still waits by the next.
         let seq = command.seq.expect("counted …");
         assert!(seq > last_seq, "… upwards …");
@@ -120,8 +122,9 @@ async fn keys_drive_at_20_hz_and_neutral_follows_at_once() {
     }
     // By the page's own numbers, two a time: throttle and steering.
     let rate = (last_seq - first_seq) as f64 / 2.0 / start.elapsed().as_secs_f64();
-    println!("{rate:.1} times a second");
+    println!("{rate:.1} times a second, silent for {longest_silence:?} at most");
     assert!((15.0..=22.0).contains(&rate), "{rate}");
+    assert!(longest_silence < Duration::from_millis(500), "the car would stop: {longest_silence:?}");
     page::keep(&mut browser, &page, "driving").await;
 
     browser.key_down(&page, "ArrowLeft").await;
