@@ -124,8 +124,8 @@ pub fn resident_kib() -> Option<u64> {
     host::resident_kib(&text("/proc/self/status")?)
 }
 
-/// This process, which has been up for so long. For who asks now and then: with it, listing threads and open files was
-/// nearly half of the instructions of what is told once a second.
+/// This process, which has been up for so long. Not for each second: listing threads and open files would be nearly half
+/// of the instructions of what is told then.
 pub fn process(uptime: Duration) -> ProcessReading {
     ProcessReading {
         id: std::process::id(),
@@ -236,8 +236,8 @@ mod tests {
             assert!(!crate::telemetry::report::host(&reading).is_empty());
         });
         let process = cost(&mut |second| {
-            let uptime = Duration::from_secs(second.into());
-            assert_eq!(crate::telemetry::report::process(uptime, resident_kib()).len(), 3);
+            let reading = process(Duration::from_secs(second.into()));
+            assert_eq!(crate::telemetry::report::process(reading.uptime, reading.resident_kib).len(), 3);
         });
         for (topic, cost) in [("host", host), ("process", process)] {
             eprintln!("{topic}: {cost:?} of processor time a reading");

@@ -125,11 +125,12 @@ impl Session {
         let mut next_status = now();
         loop {
             let targets = self.steer(steered);
-            if now() >= next_status {
-                next_status = now() + STATUS_INTERVAL;
-                let report = self.ends.connection.get_stats(now(), StatsSelector::None).await;
+            let now = now();
+            if now >= next_status {
+                next_status = now + STATUS_INTERVAL;
+                let report = self.ends.connection.get_stats(now, StatsSelector::None).await;
                 self.path = Path::of(&report);
-                let status = self.status.make(&self.ends.link, &self.controller, targets, &self.path, now());
+                let status = self.status.make(&self.ends.link, &self.controller, targets, &self.path, now);
                 steered.edge.link.send_replace(Some(status));
             }
             // Not one sleep that each news puts off: tokio leaves that where it stands, and wakes the thread at both times.

@@ -292,12 +292,9 @@ impl LinkMeter {
         self.repairs_refused.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn set_queued(&self, first: u64, all: u64) {
+    pub(super) fn set_queued(&self, first: u64, all: u64, holds_back: bool) {
         self.queued_bits.store(first, Relaxed);
         self.all_queued_bits.store(all, Relaxed);
-    }
-
-    pub(super) fn set_holds_back(&self, holds_back: bool) {
         self.holds_back.store(holds_back, Relaxed);
     }
 

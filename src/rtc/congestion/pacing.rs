@@ -59,8 +59,8 @@ impl Pacing {
             packet.now = packet.now.max(now);
             onward.push_back(packet);
         }
-        self.meter.set_queued(self.pacer.queued_bits(), self.pacer.all_queued_bits());
-        self.meter.set_holds_back(self.pacer.poll_timeout().is_some());
+        let holds_back = self.pacer.poll_timeout().is_some();
+        self.meter.set_queued(self.pacer.queued_bits(), self.pacer.all_queued_bits(), holds_back);
     }
 
     /// Queues a repair that is worth sending.
