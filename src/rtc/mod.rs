@@ -5,6 +5,7 @@
 mod admission;
 pub mod channels;
 pub mod congestion;
+mod driver;
 pub mod engine;
 pub mod feedback;
 pub mod ice;
@@ -19,7 +20,6 @@ mod reports;
 mod sections;
 pub mod session;
 pub mod settings;
-mod socket;
 mod stage;
 pub mod status;
 mod streams;

@@ -19,6 +19,7 @@ use webrtc::peer_connection::{
 use super::channels::{self, Links, METRIC, SEND_BUFFER_LIMIT, STREAM};
 use super::congestion;
 use super::congestion::meter::LinkMeter;
+use super::driver::runtime::PeerRuntime;
 use super::feedback::KeyFrameSink;
 use super::ice::interfaces::LocalAddresses;
 use super::ice::servers::{IceServers, Snapshot};
@@ -29,7 +30,6 @@ use super::session::{PeerId, PeerState};
 use super::settings::{IceConfig, IcePolicy, RtcConfig};
 use super::streams::Streams;
 use super::track::VideoTrack;
-use super::turn::runtime::RelayRuntime;
 use super::{engine, feedback, packetizer, sections};
 use crate::signal::spider::CandidateInit;
 use crate::video::settings::{Bitrate, RateConfig};
@@ -100,7 +100,7 @@ pub(crate) struct Peer {
 struct PeerIce {
     servers: Arc<IceServers>,
     policy: IcePolicy,
-    runtime: Arc<RelayRuntime>,
+    runtime: Arc<PeerRuntime>,
 }
 
 impl Peer {
@@ -301,11 +301,11 @@ fn relay_runtime(
     setup: &PeerSetup,
     servers: Arc<Snapshot>,
     link: Arc<LinkMeter>,
-) -> Result<RelayRuntime, Error> {
+) -> Result<PeerRuntime, Error> {
     let crypto = rtc::crypto::default_provider().map_err(|error| Error::Other(error.to_string()))?;
     let mailbox = setup.mailbox.clone();
     let on_lost = Arc::new(move |reason: &str| mailbox.relay_lost(id, reason));
-    Ok(RelayRuntime::new(setup.ice_servers.clone(), servers, crypto, on_lost, link))
+    Ok(PeerRuntime::new(setup.ice_servers.clone(), servers, crypto, on_lost, link))
 }
 
 fn configuration(servers: &Snapshot, policy: IcePolicy) -> RTCConfiguration {

@@ -9,12 +9,12 @@ use rtc::crypto::RTCCryptoProvider;
 use webrtc::runtime::{AsyncUdpSocket, Runtime};
 
 use super::congestion::meter::LinkMeter;
+use super::driver::runtime::PeerRuntime;
 use super::ice::credential::UserPassword;
 use super::ice::interfaces::LocalAddresses;
 use super::ice::servers::{IceServers, Purpose, Snapshot};
 use super::settings::{IceConfig, IceServer, ServerAddress, TurnServer, TurnTransport};
 use super::turn::client::{TurnClient, TurnError};
-use super::turn::runtime::RelayRuntime;
 use super::turn::stream::StreamTarget;
 use crate::calendar::unix_time;
 use crate::probe::{Failure, Report};
@@ -130,7 +130,7 @@ impl Attempt {
     fn client(&self, index: usize, local: SocketAddr, credential: UserPassword) -> Result<TurnClient, TurnError> {
         let deaf = Arc::new(|_: &str| {});
         let link = Arc::new(LinkMeter::of(1));
-        let runtime = RelayRuntime::new(self.servers.clone(), self.snapshot.clone(), self.crypto.clone(), deaf, link);
+        let runtime = PeerRuntime::new(self.servers.clone(), self.snapshot.clone(), self.crypto.clone(), deaf, link);
         let socket: Arc<dyn AsyncUdpSocket> = runtime.wrap_udp_socket(UdpSocket::bind(local)?)?;
         let known = self.snapshot.addresses(index);
         let server = known.iter().find(|address| address.is_ipv4() == local.is_ipv4());

@@ -14,8 +14,8 @@ use super::exchange::{Exchange, Seen};
 use super::framing::Framed;
 use super::link::Link;
 use super::queue::{carries_data, carries_media};
-use super::runtime::Shared;
 use super::stream::StreamTarget;
+use crate::rtc::driver::runtime::Shared;
 use crate::rtc::ice::servers::Relay;
 
 /// A relay that carried no media for this long is not the selected way.

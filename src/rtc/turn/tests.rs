@@ -8,8 +8,8 @@ use rtc::turn::client::Event;
 use webrtc::runtime::Runtime;
 
 use super::client::{TurnClient, TurnError, refused};
-use super::runtime::RelayRuntime;
 use crate::rtc::congestion::meter::LinkMeter;
+use crate::rtc::driver::runtime::PeerRuntime;
 use crate::rtc::ice::servers::{IceServers, Purpose, Relay};
 use crate::rtc::settings::IceServer;
 use coturn::{Coturn, Settings};
@@ -31,7 +31,7 @@ async fn client(server: IceServer) -> (TurnClient, Arc<Mutex<Vec<String>>>) {
     let lost = Arc::new(Mutex::new(Vec::new()));
     let told = lost.clone();
     let on_lost = Arc::new(move |reason: &str| told.lock().expect("whole").push(reason.to_owned()));
-    let runtime = RelayRuntime::new(servers, snapshot, crypto(), on_lost, Arc::new(LinkMeter::of(1)));
+    let runtime = PeerRuntime::new(servers, snapshot, crypto(), on_lost, Arc::new(LinkMeter::of(1)));
     let socket = runtime.wrap_udp_socket(UdpSocket::bind("127.0.0.1:0").expect("a port")).expect("a socket");
     let local = socket.local_addr().expect("bound");
     let server = relay.destination(local).expect("the same family");

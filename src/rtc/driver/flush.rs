@@ -16,7 +16,7 @@ const TURNS: u8 = 2;
 const IN_USE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
-pub(crate) struct Flush {
+pub(super) struct Flush {
     in_use_until: Option<Instant>,
     owed: u8,
     /// The wait before this one was ended by its timer, which was over at once: nothing has happened.
@@ -25,12 +25,12 @@ pub(crate) struct Flush {
 
 impl Flush {
     /// A TURN server has been talked to, or soon will be.
-    pub(crate) fn note_traffic(&mut self, now: Instant) {
+    pub(super) fn note_traffic(&mut self, now: Instant) {
         self.in_use_until = Some(now + IN_USE);
     }
 
     /// The driver is about to wait: whether its timer is to be over at once.
-    pub(crate) fn at_once(&mut self, now: Instant) -> bool {
+    pub(super) fn at_once(&mut self, now: Instant) -> bool {
         if self.in_use_until.is_none_or(|until| until <= now) {
             return false;
         }
@@ -40,7 +40,7 @@ impl Flush {
     }
 
     /// A timer that was over at once has ended the driver's wait.
-    pub(crate) fn nothing_happened(&mut self) {
+    pub(super) fn nothing_happened(&mut self) {
         self.nothing_happened = true;
     }
 }

@@ -15,13 +15,13 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
+use super::datagrams::Datagrams;
 use super::flush::Flush;
-use super::socket::RelaySocket;
 use super::wait::Wait;
 use crate::quiet::Quiet;
 use crate::rtc::congestion::meter::LinkMeter;
 use crate::rtc::ice::servers::{IceServers, Relay, Snapshot};
-use crate::rtc::socket::Datagrams;
+use crate::rtc::turn::socket::RelaySocket;
 
 /// Called from the driver's task when the relay that carried the media is gone: must return at once.
 pub(crate) type RelayLostSink = Arc<dyn Fn(&str) + Send + Sync>;
@@ -43,25 +43,25 @@ struct State {
 }
 
 impl Shared {
-    pub(super) fn crypto(&self) -> Arc<dyn RTCCryptoProvider> {
+    pub(crate) fn crypto(&self) -> Arc<dyn RTCCryptoProvider> {
         self.crypto.clone()
     }
 
-    pub(super) fn note_traffic(&self, now: Instant) {
+    pub(crate) fn note_traffic(&self, now: Instant) {
         self.lock().flush.note_traffic(now);
     }
 
-    pub(super) fn note_trouble(&self, server: usize, trouble: Option<&str>) {
+    pub(crate) fn note_trouble(&self, server: usize, trouble: Option<&str>) {
         self.servers.note(server, trouble);
     }
 
-    pub(super) fn note_dropped(&self, server: usize, messages: u64, now: Instant) {
+    pub(crate) fn note_dropped(&self, server: usize, messages: u64, now: Instant) {
         if let Some(suppressed) = self.lock().dropped.admit(now) {
             tracing::debug!(server, messages, suppressed, "the stream to a TURN server is congested; dropped");
         }
     }
 
-    pub(super) fn lost(&self, reason: &str) {
+    pub(crate) fn lost(&self, reason: &str) {
         (self.on_lost)(reason);
     }
 
@@ -72,13 +72,13 @@ impl Shared {
 }
 
 /// See the module's documentation. One for each peer connection.
-pub(crate) struct RelayRuntime {
+pub(crate) struct PeerRuntime {
     tokio: TokioRuntime,
     shared: Arc<Shared>,
     link: Arc<LinkMeter>,
 }
 
-impl RelayRuntime {
+impl PeerRuntime {
     pub(crate) fn new(
         servers: Arc<IceServers>,
         snapshot: Arc<Snapshot>,
@@ -103,7 +103,7 @@ impl RelayRuntime {
     }
 }
 
-impl Runtime for RelayRuntime {
+impl Runtime for PeerRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let local = socket.local_addr()?;
         let udp: Arc<dyn AsyncUdpSocket> = Arc::new(Datagrams::new(socket)?);
@@ -171,8 +171,8 @@ impl Runtime for RelayRuntime {
     }
 }
 
-impl fmt::Debug for RelayRuntime {
+impl fmt::Debug for PeerRuntime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RelayRuntime").finish_non_exhaustive()
+        f.debug_struct("PeerRuntime").finish_non_exhaustive()
     }
 }

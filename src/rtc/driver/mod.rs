@@ -1,0 +1,12 @@
+//! What the driver of a peer connection gets from us instead of from the crate: its runtime, which makes its sockets and
+//! its timers.
+//!
+//! The crate runs one task for each peer connection, which sends, receives and serves timers in turn
+//! (`PeerConnectionDriver`). [`runtime`] is where it is given what is ours: sockets that never make it wait
+//! ([`datagrams`]), behind those that reach TURN servers ([`super::turn`]), and when it takes its next turn. [`flush`] and
+//! [`wait`] decide that, and are pure.
+
+mod datagrams;
+mod flush;
+pub(crate) mod runtime;
+mod wait;
