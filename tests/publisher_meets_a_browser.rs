@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use common::chromium::{Chromium, Page};
 use futures_util::SinkExt;
-use lab::wire::{self, Wire};
+use lab::wire::{self, Loss, Towards, Wire};
 use lab::{Agrees, ONE_AT_A_TIME, Scenario, near};
 use rtcpub::signal::settings::{SignalConfig, Trickle};
 use rtcpub::signal::spider::Message;
@@ -76,7 +76,7 @@ async fn watch_over_a_lossy_wire(browser_takes_it: bool) -> Watched {
     let (mut socket, _, _) = server.accept().await;
     let mut browser = Chromium::start().await;
     let page = browser.open("about:blank", 640, 480).await;
-    let _wire = connect(&mut socket, &mut browser, &page, browser_takes_it).await;
+    let _wire = connect(&mut socket, &mut browser, &page, browser_takes_it, Loss::Each(LOSE_EVERY)).await;
     browser.wait_for(&page, "document.querySelector('video')?.videoWidth === 640").await;
     tokio::time::sleep(KNOWN_AFTER).await;
     let before = browser.evaluate(&page, STATISTICS).await;
@@ -97,10 +97,10 @@ async fn watch_over_a_lossy_wire(browser_takes_it: bool) -> Watched {
     }
 }
 
-async fn connect(socket: &mut ServerSocket, browser: &mut Chromium, page: &Page, keep_fec: bool) -> Wire {
+async fn connect(socket: &mut ServerSocket, browser: &mut Chromium, page: &Page, keep_fec: bool, loss: Loss) -> Wire {
     let answer = answer(socket, browser, page, keep_fec).await;
     let far = format!("127.0.0.1:{}", wire::port_of(&answer)).parse().expect("an address");
-    let wire = Wire::lay(far, DELAY, Some(LOSE_EVERY)).await;
+    let wire = Wire::lay(far, DELAY, loss).await;
     send(socket, wire::at_the_wire(&answer, wire.address)).await;
     wire
 }
@@ -150,6 +150,30 @@ async fn a_browser_that_hides_its_address_behind_a_name_is_found() {
     browser.wait_for(&page, "document.querySelector('video')?.videoWidth === 640").await;
     shutdown.cancel();
     common::within("the publisher's end", publisher).await.expect("no panic");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_browser_misses_of_the_handshake_is_sent_again() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let mut browser = Chromium::start().await;
+    // The browser repeats its own part soon. The library by itself, once it has heard that, would repeat nothing.
+    for number in 0..4 {
+        let server = Server::start().await;
+        let (did, shutdown) = (near::Shared::default(), CancellationToken::new());
+        let signal = SignalConfig { trickle: Trickle::None, ..server.signal_config() };
+        let scenario = Scenario::new("handshake", Agrees::ToTransportCc, 1500, 0, &[]);
+        let publisher = tokio::spawn(near::run(signal, scenario, did, shutdown.clone()));
+        let (mut socket, _, _) = server.accept().await;
+        let page = browser.open("about:blank", 640, 480).await;
+        let loss = Loss::OfHandshake(Towards::Far, number);
+        let _wire = connect(&mut socket, &mut browser, &page, true, loss).await;
+        tokio::select! {
+            () = browser.wait_for(&page, "document.querySelector('video')?.videoWidth === 640") => {}
+            _ = server.accept() => panic!("without datagram {number} the session failed"),
+        }
+        shutdown.cancel();
+        common::within("the publisher's end", publisher).await.expect("no panic");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

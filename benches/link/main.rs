@@ -1,9 +1,14 @@
 //! Measures issue 5's figures: the scenarios of `tests/link/lab`, longer. About five minutes; as root.
 //!
-//! `cargo bench --profile dev --bench link [-- SCENARIO …]`; time series go to `target/link/SCENARIO.csv`.
+//! `cargo bench --profile dev --bench link [-- SCENARIO … connecting]`; time series go to `target/link/SCENARIO.csv`.
 
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and prints what it measured")]
 
+#[path = "../../tests/link/lab/connecting.rs"]
+mod connecting;
+#[path = "../../tests/far/mod.rs"]
+mod far;
+mod handshake;
 #[path = "../../tests/link/lab/mod.rs"]
 mod lab;
 mod report;
@@ -64,4 +69,7 @@ fn main() {
         table.add(&measured);
     }
     table.print();
+    if wanted.is_empty() || wanted.iter().any(|name| name == handshake::NAME) {
+        handshake::print();
+    }
 }

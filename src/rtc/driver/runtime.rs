@@ -17,10 +17,11 @@ use webrtc::runtime::{
 
 use super::datagrams::Datagrams;
 use super::flush::Flush;
+use super::repeating::Repeating;
 use super::wait::Wait;
 use crate::quiet::Quiet;
 use crate::rtc::congestion::meter::LinkMeter;
-use crate::rtc::ice::servers::{IceServers, Relay, Snapshot};
+use crate::rtc::ice::servers::{IceServers, Purpose, Relay, Snapshot};
 use crate::rtc::turn::socket::RelaySocket;
 
 /// Called from the driver's task when the relay that carried the media is gone: must return at once.
@@ -90,6 +91,16 @@ impl PeerRuntime {
         Self { tokio: TokioRuntime, shared: Arc::new(Shared { servers, crypto, on_lost, state }), link }
     }
 
+    /// For a connection that uses no servers and publishes no pictures: the hub's.
+    ///
+    /// # Errors
+    /// When there is no cryptography, which a build always has.
+    pub(crate) fn without_relays() -> Result<Self, rtc::crypto::CryptoError> {
+        let servers = Arc::new(IceServers::new(&[], Purpose::Sessions, Arc::default()));
+        let crypto = rtc::crypto::default_provider()?;
+        Ok(Self::new(servers, Arc::default(), crypto, Arc::new(|_| {}), Arc::new(LinkMeter::of(1))))
+    }
+
     /// The sockets bound from now on use these servers.
     pub(crate) fn set_servers(&self, snapshot: Arc<Snapshot>) {
         self.shared.lock().snapshot = snapshot;
@@ -110,10 +121,9 @@ impl Runtime for PeerRuntime {
         let snapshot = self.shared.lock().snapshot.clone();
         let reachable = |relay: &Relay| Some((relay.destination(local)?, relay.clone()));
         let relays: Vec<_> = snapshot.relays().filter_map(reachable).collect();
-        if relays.is_empty() {
-            return Ok(udp);
-        }
-        Ok(Arc::new(RelaySocket::new(udp, relays, self.shared.clone())?))
+        let socket =
+            if relays.is_empty() { udp } else { Arc::new(RelaySocket::new(udp, relays, self.shared.clone())?) };
+        Ok(Arc::new(Repeating::new(socket)))
     }
 
     fn resolve_host<'a>(

@@ -27,6 +27,7 @@ use super::offer::ids_to_viewer;
 use super::{
     Downlink, EVENTS_CAPACITY, Event, Opener, Picture, RelayError, SEND_BUFFER_BYTES, State, TrackIds, engine,
 };
+use crate::rtc::driver::runtime::PeerRuntime;
 use crate::signal::spider::CandidateInit;
 
 /// No contact for this long: [`State::Disconnected`]. The driver of a car must know soon.
@@ -203,7 +204,9 @@ impl Peer {
             .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
             .build();
+        let runtime = PeerRuntime::without_relays().map_err(|error| RelayError::Peer(error.to_string()))?;
         let connection = PeerConnectionBuilder::new()
+            .with_runtime(Arc::new(runtime))
             .with_media_engine(media_engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)

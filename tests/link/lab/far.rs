@@ -12,7 +12,7 @@ use tokio_tungstenite::tungstenite;
 use super::Scenario;
 use super::net::FAR_ADDRESS;
 use super::pictures::{Assembler, Picture};
-use super::wire::{self, Wire};
+use super::wire::{self, Loss, Wire};
 use crate::spider::{Server, ServerSocket};
 
 /// A decoder that has waited this long for a packet asks for a key frame, and again after as long.
@@ -59,7 +59,7 @@ async fn session(mut socket: ServerSocket, scenario: Scenario, arrived: Shared) 
                         let mut answer = edited(&peer.peer.answer(sdp).await.expect("an answer"), scenario.agrees);
                         if !scenario.round_trip.is_zero() {
                             let far = format!("{FAR_ADDRESS}:{}", wire::port_of(&answer)).parse().expect("an address");
-                            let laid = Wire::lay(far, scenario.round_trip / 2, None).await;
+                            let laid = Wire::lay(far, scenario.round_trip / 2, Loss::None).await;
                             answer = wire::at_the_wire(&answer, laid.address);
                             wires.push(laid);
                         }

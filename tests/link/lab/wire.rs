@@ -13,6 +13,51 @@ use tokio::time::Instant;
 /// Datagrams under way in one direction. Full: what comes then is lost, as in a router.
 const UNDER_WAY: usize = 4096;
 
+/// What of the datagrams is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    None,
+    /// Of what goes to the far end each so many-th.
+    Each(u64),
+    /// Of the DTLS handshake's datagrams that go one way the one with this number, counted from 0.
+    OfHandshake(Towards, usize),
+}
+
+/// An end of the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    Near,
+    Far,
+}
+
+/// Counts what goes one way.
+struct Counted {
+    loss: Loss,
+    towards: Towards,
+    seen: u64,
+    of_handshake: usize,
+}
+
+impl Counted {
+    fn new(loss: Loss, towards: Towards) -> Self {
+        Self { loss, towards, seen: 0, of_handshake: 0 }
+    }
+
+    fn loses(&mut self, datagram: &[u8]) -> bool {
+        self.seen += 1;
+        // RFC 5246 §6.2.1: change_cipher_spec and handshake.
+        let of_handshake = matches!(datagram.first(), Some(20 | 22));
+        self.of_handshake += usize::from(of_handshake);
+        match self.loss {
+            Loss::None => false,
+            Loss::Each(every) => self.towards == Towards::Far && self.seen.is_multiple_of(every),
+            Loss::OfHandshake(towards, number) => {
+                of_handshake && self.towards == towards && self.of_handshake == number + 1
+            }
+        }
+    }
+}
+
 /// Gone when dropped.
 pub struct Wire {
     /// What is sent to here comes out at the wire's other end.
@@ -21,12 +66,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// A wire to `far` that takes `delay` each way. Of what goes there each `lose_every`-th datagram is lost.
-    pub async fn lay(far: SocketAddr, delay: Duration, lose_every: Option<u64>) -> Self {
+    /// A wire to `far` that takes `delay` each way.
+    pub async fn lay(far: SocketAddr, delay: Duration, loss: Loss) -> Self {
         let front = Arc::new(bind(far).await);
         let address = front.local_addr().expect("bound");
         let mut carriers = JoinSet::new();
-        carriers.spawn(accept(front, far, delay, lose_every));
+        carriers.spawn(accept(front, far, delay, loss));
         Self { address, _carriers: carriers }
     }
 }
@@ -36,11 +81,11 @@ async fn bind(beside: SocketAddr) -> UdpSocket {
 }
 
 /// Each sender at the near end has a socket of its own at the far end, as behind a NAT.
-async fn accept(front: Arc<UdpSocket>, far: SocketAddr, delay: Duration, lose_every: Option<u64>) {
+async fn accept(front: Arc<UdpSocket>, far: SocketAddr, delay: Duration, loss: Loss) {
     let mut senders = HashMap::<SocketAddr, mpsc::Sender<Parcel>>::new();
     let mut carriers = JoinSet::new();
     let mut datagram = vec![0; 2048];
-    let mut seen = 0_u64;
+    let mut counted = Counted::new(loss, Towards::Far);
     loop {
         let (length, near) = front.recv_from(&mut datagram).await.expect("it is ours");
         let sender = match senders.get(&near) {
@@ -51,12 +96,11 @@ async fn accept(front: Arc<UdpSocket>, far: SocketAddr, delay: Duration, lose_ev
                 carriers.spawn(deliver(parcels, back.clone(), far));
                 let (here, parcels) = mpsc::channel(UNDER_WAY);
                 carriers.spawn(deliver(parcels, front.clone(), near));
-                carriers.spawn(collect(back, here, delay));
+                carriers.spawn(collect(back, here, delay, Counted::new(loss, Towards::Near)));
                 senders.entry(near).or_insert(there)
             }
         };
-        seen += 1;
-        if lose_every.is_none_or(|every| !seen.is_multiple_of(every)) {
+        if !counted.loses(&datagram[..length]) {
             let _ = sender.try_send((Instant::now() + delay, datagram[..length].to_vec()));
         }
     }
@@ -65,11 +109,13 @@ async fn accept(front: Arc<UdpSocket>, far: SocketAddr, delay: Duration, lose_ev
 /// A datagram, and when it arrives.
 type Parcel = (Instant, Vec<u8>);
 
-async fn collect(from: Arc<UdpSocket>, parcels: mpsc::Sender<Parcel>, delay: Duration) {
+async fn collect(from: Arc<UdpSocket>, parcels: mpsc::Sender<Parcel>, delay: Duration, mut counted: Counted) {
     let mut datagram = vec![0; 2048];
     // An error is that of a datagram sent before: nobody listens there any more.
     loop {
-        if let Ok(length) = from.recv(&mut datagram).await {
+        if let Ok(length) = from.recv(&mut datagram).await
+            && !counted.loses(&datagram[..length])
+        {
             let _ = parcels.try_send((Instant::now() + delay, datagram[..length].to_vec()));
         }
     }

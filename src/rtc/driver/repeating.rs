@@ -1,0 +1,134 @@
+//! A peer connection's socket that repeats the flights of its handshake.
+
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::time::{Sleep, sleep_until};
+use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
+
+use super::flight::{Flight, Kind, Sent};
+
+pub(super) struct Repeating {
+    socket: Arc<dyn AsyncUdpSocket>,
+    state: Mutex<State>,
+}
+
+struct State {
+    flight: Flight,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Woken when there is something to receive: the socket's reader also does the repeating.
+    reader: Waker,
+}
+
+impl Repeating {
+    pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>) -> Self {
+        let state = State { flight: Flight::default(), timer: None, reader: Waker::noop().clone() };
+        Self { socket, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Only the connection's one driver polls a socket, and a panic there ends the connection.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Repeats what is due, and has the reader woken when more is.
+    fn poll_repeat(&self, state: &mut State) {
+        let State { flight, timer, reader } = state;
+        let mut cx = Context::from_waker(reader);
+        while let Some(due) = flight.due().map(tokio::time::Instant::from_std) {
+            let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
+            if timer.deadline() != due {
+                timer.as_mut().reset(due);
+            }
+            if timer.as_mut().poll(&mut cx).is_pending() {
+                return;
+            }
+            for Sent { destination, contents, segment_size } in flight.repeat(now()) {
+                let transmit = Transmit {
+                    destination: *destination,
+                    ecn: None,
+                    contents,
+                    segment_size: *segment_size,
+                    src_ip: None,
+                };
+                // What cannot be sent now is lost like any other; the next time may be better.
+                let _ = self.socket.poll_send(&mut cx, &transmit);
+            }
+        }
+        *timer = None;
+    }
+}
+
+impl AsyncUdpSocket for Repeating {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        let sent = self.socket.poll_send(cx, transmit);
+        let kind = Kind::of(transmit.contents);
+        let mut state = self.lock();
+        match kind {
+            Kind::Handshake if sent.is_ready() => {
+                let datagram = Sent {
+                    destination: transmit.destination,
+                    contents: transmit.contents.into(),
+                    segment_size: transmit.segment_size,
+                };
+                state.flight.sent(datagram, now());
+                self.poll_repeat(&mut state);
+            }
+            Kind::Later => state.flight.sent_later(),
+            Kind::Handshake | Kind::Other => {}
+        }
+        sent
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffers: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let received = self.socket.poll_recv(cx, buffers, meta);
+        let mut state = self.lock();
+        state.reader.clone_from(cx.waker());
+        match received {
+            Poll::Ready(Ok(count)) => {
+                for (buffer, meta) in buffers.iter().zip(meta.iter()).take(count) {
+                    let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
+                    for kind in datagrams.map(Kind::of) {
+                        state.flight.received(kind);
+                    }
+                }
+            }
+            Poll::Pending => self.poll_repeat(&mut state),
+            Poll::Ready(Err(_)) => {}
+        }
+        received
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.socket.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.socket.max_gro_segments()
+    }
+}
+
+impl fmt::Debug for Repeating {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Repeating").field("socket", &self.socket).finish_non_exhaustive()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the shell of pure parts")]
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
