@@ -5,18 +5,25 @@
 //! picture, each control acknowledgement and each step of a handshake waits for whatever comes next: measured, a frame
 //! interval for a picture. An incoming packet takes two turns to become an answer that has left.
 //!
+//! While a connection comes up, turns are missing without a relay as well: a DTLS client sends its first flight, and SCTP
+//! its first chunk, only when a timer has been served, and the next one is ICE's, up to 200 ms later.
+//!
 //! The driver asks its runtime for a timer once a turn, just before it waits for that or for something to happen. While
-//! a relay is in use, that timer is over at once, until some turns have ended by it and by nothing else.
+//! a relay is in use or the connection comes up, that timer is over at once, until some turns have ended by it and by
+//! nothing else.
 
 use std::time::{Duration, Instant};
 
 /// Turns the driver is made to take after something has happened.
 const TURNS: u8 = 2;
-/// A relay over which nothing went for this long is not in use. ICE checks the selected way every 500 ms.
+/// A relay over which nothing went for this long is not in use, and a connection that took no step is not coming up. ICE
+/// checks the selected way every 500 ms.
 const IN_USE: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Default)]
 pub(super) struct Flush {
+    /// Sockets have been bound, and neither media nor data have gone over them yet.
+    coming_up: bool,
     in_use_until: Option<Instant>,
     owed: u8,
     /// The wait before this one was ended by its timer, which was over at once: nothing has happened.
@@ -27,6 +34,23 @@ impl Flush {
     /// A TURN server has been talked to, or soon will be.
     pub(super) fn note_traffic(&mut self, now: Instant) {
         self.in_use_until = Some(now + IN_USE);
+    }
+
+    /// A socket was bound.
+    pub(super) fn note_socket(&mut self) {
+        self.coming_up = true;
+    }
+
+    /// A step of ICE's or of the handshake came or went. Those of a connection that is up are in no haste.
+    pub(super) fn note_step(&mut self, now: Instant) {
+        if self.coming_up {
+            self.note_traffic(now);
+        }
+    }
+
+    /// Media or data came or went. What SCTP has left to do is soon done.
+    pub(super) fn note_up(&mut self) {
+        self.coming_up = false;
     }
 
     /// The driver is about to wait: whether its timer is to be over at once.
@@ -67,6 +91,21 @@ mod tests {
             flush.nothing_happened();
             assert!(!flush.at_once(now), "now it may wait");
         }
+    }
+
+    #[test]
+    fn a_connection_that_comes_up_has_its_steps_taken_at_once_and_one_that_is_up_has_time() {
+        let (mut flush, now) = (Flush::default(), start());
+        flush.note_step(now);
+        assert!(!flush.at_once(now), "no socket");
+        flush.note_socket();
+        assert!(!flush.at_once(now), "nothing to do yet");
+        flush.note_step(now);
+        assert!(flush.at_once(now));
+        flush.note_up();
+        assert!(flush.at_once(now), "SCTP is not finished");
+        flush.note_step(now + IN_USE);
+        assert!(!flush.at_once(now + IN_USE), "a check of ICE's");
     }
 
     #[test]

@@ -12,13 +12,17 @@ use tokio::time::{Sleep, sleep_until};
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use super::flight::{Flight, Kind, Sent};
+use super::runtime::Shared;
 
 pub(super) struct Repeating {
     socket: Arc<dyn AsyncUdpSocket>,
+    shared: Arc<Shared>,
     state: Mutex<State>,
 }
 
 struct State {
+    /// Something has gone over it that comes after the handshake.
+    up: bool,
     flight: Flight,
     timer: Option<Pin<Box<Sleep>>>,
     /// Woken when there is something to receive: the socket's reader also does the repeating.
@@ -26,9 +30,10 @@ struct State {
 }
 
 impl Repeating {
-    pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>) -> Self {
-        let state = State { flight: Flight::default(), timer: None, reader: Waker::noop().clone() };
-        Self { socket, state: Mutex::new(state) }
+    /// Wraps a socket of the connection whose sockets share this.
+    pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, shared: Arc<Shared>) -> Self {
+        let state = State { up: false, flight: Flight::default(), timer: None, reader: Waker::noop().clone() };
+        Self { socket, shared, state: Mutex::new(state) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -36,9 +41,18 @@ impl Repeating {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A datagram of this kind has come or gone.
+    fn note(&self, state: &mut State, kind: Kind) {
+        if kind != Kind::Later {
+            self.shared.note_step(now());
+        } else if !std::mem::replace(&mut state.up, true) {
+            self.shared.note_up();
+        }
+    }
+
     /// Repeats what is due, and has the reader woken when more is.
     fn poll_repeat(&self, state: &mut State) {
-        let State { flight, timer, reader } = state;
+        let State { flight, timer, reader, .. } = state;
         let mut cx = Context::from_waker(reader);
         while let Some(due) = flight.due().map(tokio::time::Instant::from_std) {
             let timer = timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
@@ -73,6 +87,7 @@ impl AsyncUdpSocket for Repeating {
         let sent = self.socket.poll_send(cx, transmit);
         let kind = Kind::of(transmit.contents);
         let mut state = self.lock();
+        self.note(&mut state, kind);
         match kind {
             Kind::Handshake if sent.is_ready() => {
                 let datagram = Sent {
@@ -103,6 +118,7 @@ impl AsyncUdpSocket for Repeating {
                 for (buffer, meta) in buffers.iter().zip(meta.iter()).take(count) {
                     let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
                     for kind in datagrams.map(Kind::of) {
+                        self.note(&mut state, kind);
                         state.flight.received(kind);
                     }
                 }

@@ -52,6 +52,16 @@ impl Shared {
         self.lock().flush.note_traffic(now);
     }
 
+    /// ICE or the handshake has taken a step.
+    pub(super) fn note_step(&self, now: Instant) {
+        self.lock().flush.note_step(now);
+    }
+
+    /// Media or data have gone over a socket.
+    pub(super) fn note_up(&self) {
+        self.lock().flush.note_up();
+    }
+
     pub(crate) fn note_trouble(&self, server: usize, trouble: Option<&str>) {
         self.servers.note(server, trouble);
     }
@@ -118,12 +128,16 @@ impl Runtime for PeerRuntime {
     fn wrap_udp_socket(&self, socket: UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let local = socket.local_addr()?;
         let udp: Arc<dyn AsyncUdpSocket> = Arc::new(Datagrams::new(socket)?);
-        let snapshot = self.shared.lock().snapshot.clone();
+        let snapshot = {
+            let mut state = self.shared.lock();
+            state.flush.note_socket();
+            state.snapshot.clone()
+        };
         let reachable = |relay: &Relay| Some((relay.destination(local)?, relay.clone()));
         let relays: Vec<_> = snapshot.relays().filter_map(reachable).collect();
         let socket =
             if relays.is_empty() { udp } else { Arc::new(RelaySocket::new(udp, relays, self.shared.clone())?) };
-        Ok(Arc::new(Repeating::new(socket)))
+        Ok(Arc::new(Repeating::new(socket, self.shared.clone())))
     }
 
     fn resolve_host<'a>(

@@ -7,7 +7,6 @@ use std::time::Duration;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Registry;
 use rtc::media_stream::MediaStreamTrack;
-use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
@@ -199,9 +198,6 @@ impl Peer {
         let settings = SettingEngineBuilder::new()
             .with_multicast_dns_mode(MulticastDnsMode::Disabled)
             .with_include_loopback_candidate(true)
-            // As DTLS client the library would send its first flight, and SCTP's first chunk, only with its next ICE
-            // tick: 200 ms each.
-            .with_answering_dtls_role(RTCDtlsRole::Server)
             .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
             .build();
         let runtime = PeerRuntime::without_relays().map_err(|error| RelayError::Peer(error.to_string()))?;
