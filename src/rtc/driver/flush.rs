@@ -16,14 +16,17 @@ use std::time::{Duration, Instant};
 
 /// Turns the driver is made to take after something has happened.
 const TURNS: u8 = 2;
-/// A relay over which nothing went for this long is not in use, and a connection that took no step is not coming up. ICE
-/// checks the selected way every 500 ms.
+/// A relay over which nothing went for this long is not in use. ICE checks the selected way every 500 ms.
 const IN_USE: Duration = Duration::from_secs(3);
+/// What SCTP and its channels have to say after the last step of the handshake is said in this time: three round trips of
+/// 300 ms.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Flush {
     /// Sockets have been bound, and neither media nor data have gone over them yet.
     coming_up: bool,
+    /// A relay, or a connection that comes up or settles.
     in_use_until: Option<Instant>,
     owed: u8,
     /// The wait before this one was ended by its timer, which was over at once: nothing has happened.
@@ -44,11 +47,11 @@ impl Flush {
     /// A step of ICE's or of the handshake came or went. Those of a connection that is up are in no haste.
     pub(super) fn note_step(&mut self, now: Instant) {
         if self.coming_up {
-            self.note_traffic(now);
+            self.in_use_until = self.in_use_until.max(Some(now + SETTLED_AFTER));
         }
     }
 
-    /// Media or data came or went. What SCTP has left to do is soon done.
+    /// Media or data came or went.
     pub(super) fn note_up(&mut self) {
         self.coming_up = false;
     }
@@ -104,8 +107,8 @@ mod tests {
         assert!(flush.at_once(now));
         flush.note_up();
         assert!(flush.at_once(now), "SCTP is not finished");
-        flush.note_step(now + IN_USE);
-        assert!(!flush.at_once(now + IN_USE), "a check of ICE's");
+        flush.note_step(now + SETTLED_AFTER);
+        assert!(!flush.at_once(now + SETTLED_AFTER), "a check of ICE's");
     }
 
     #[test]
