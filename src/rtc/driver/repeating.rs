@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -18,6 +19,8 @@ pub(super) struct Repeating {
     socket: Arc<dyn AsyncUdpSocket>,
     shared: Arc<Shared>,
     state: Mutex<State>,
+    /// Nothing is left to do here: each datagram is only passed on.
+    over: AtomicBool,
 }
 
 struct State {
@@ -33,7 +36,7 @@ impl Repeating {
     /// Wraps a socket of the connection whose sockets share this.
     pub(super) fn new(socket: Arc<dyn AsyncUdpSocket>, shared: Arc<Shared>) -> Self {
         let state = State { up: false, flight: Flight::default(), timer: None, reader: Waker::noop().clone() };
-        Self { socket, shared, state: Mutex::new(state) }
+        Self { socket, shared, state: Mutex::new(state), over: AtomicBool::new(false) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -41,12 +44,22 @@ impl Repeating {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn is_over(&self) -> bool {
+        // Only the driver's task asks, and only it decides.
+        self.over.load(Ordering::Relaxed)
+    }
+
     /// A datagram of this kind has come or gone.
     fn note(&self, state: &mut State, kind: Kind) {
         if kind != Kind::Later {
-            self.shared.note_step(now());
-        } else if !std::mem::replace(&mut state.up, true) {
+            return self.shared.note_step(now());
+        }
+        if !std::mem::replace(&mut state.up, true) {
             self.shared.note_up();
+        }
+        if state.flight.due().is_none() {
+            state.timer = None;
+            self.over.store(true, Ordering::Relaxed);
         }
     }
 
@@ -85,9 +98,11 @@ impl AsyncUdpSocket for Repeating {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = self.socket.poll_send(cx, transmit);
+        if self.is_over() {
+            return sent;
+        }
         let kind = Kind::of(transmit.contents);
         let mut state = self.lock();
-        self.note(&mut state, kind);
         match kind {
             Kind::Handshake if sent.is_ready() => {
                 let datagram = Sent {
@@ -101,6 +116,7 @@ impl AsyncUdpSocket for Repeating {
             Kind::Later => state.flight.sent_later(),
             Kind::Handshake | Kind::Other => {}
         }
+        self.note(&mut state, kind);
         sent
     }
 
@@ -111,6 +127,9 @@ impl AsyncUdpSocket for Repeating {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let received = self.socket.poll_recv(cx, buffers, meta);
+        if self.is_over() {
+            return received;
+        }
         let mut state = self.lock();
         state.reader.clone_from(cx.waker());
         match received {
@@ -118,8 +137,8 @@ impl AsyncUdpSocket for Repeating {
                 for (buffer, meta) in buffers.iter().zip(meta.iter()).take(count) {
                     let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
                     for kind in datagrams.map(Kind::of) {
-                        self.note(&mut state, kind);
                         state.flight.received(kind);
+                        self.note(&mut state, kind);
                     }
                 }
             }
