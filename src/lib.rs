@@ -17,6 +17,7 @@
 //! | cameras and encoders | `video/camera`, the table in `video/encoder` |
 //! | who gets how much of the link | `video/rate`, among several pictures `video/rate/share` |
 //! | when a session is made, kept and replaced | `rtc/session` |
+//! | the sockets and timers that the library's own driver is given | `rtc/driver` |
 //! | the wire format of signalling | `signal/spider` |
 //! | how names become addresses | `resolver` |
 //! | a key of the channel file | `config/sections`, `config/example.toml` |

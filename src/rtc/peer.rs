@@ -277,6 +277,7 @@ impl Peer {
     pub(crate) async fn close(&self) {
         self.links.forget(self.id);
         self.lookups.lock().await.shutdown().await;
+        self.ice.runtime.prepare_close().await;
         if let Err(error) = self.connection.close().await {
             tracing::debug!(peer = self.id.0, %error, "closing a peer connection");
         }

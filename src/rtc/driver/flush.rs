@@ -24,6 +24,7 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
 pub(super) struct Flush {
+    closing: bool,
     /// Sockets have been bound, and neither media nor data have gone over them yet.
     coming_up: bool,
     /// A relay, or a connection that comes up or settles.
@@ -56,9 +57,15 @@ impl Flush {
         self.coming_up = false;
     }
 
+    /// The connection is about to be closed. A timer served after that ends the driver with an error, before it has told
+    /// the peer.
+    pub(super) fn close(&mut self) {
+        self.closing = true;
+    }
+
     /// The driver is about to wait: whether its timer is to be over at once.
     pub(super) fn at_once(&mut self, now: Instant) -> bool {
-        if self.in_use_until.is_none_or(|until| until <= now) {
+        if self.closing || self.in_use_until.is_none_or(|until| until <= now) {
             return false;
         }
         let nothing_happened = std::mem::take(&mut self.nothing_happened);
@@ -109,6 +116,15 @@ mod tests {
         assert!(flush.at_once(now), "SCTP is not finished");
         flush.note_step(now + SETTLED_AFTER);
         assert!(!flush.at_once(now + SETTLED_AFTER), "a check of ICE's");
+    }
+
+    #[test]
+    fn a_driver_whose_connection_is_closed_serves_no_timer() {
+        let (mut flush, now) = (Flush::default(), start());
+        flush.note_traffic(now);
+        assert!(flush.at_once(now));
+        flush.close();
+        assert!(!flush.at_once(now));
     }
 
     #[test]

@@ -24,6 +24,9 @@ use crate::rtc::congestion::meter::LinkMeter;
 use crate::rtc::ice::servers::{IceServers, Purpose, Relay, Snapshot};
 use crate::rtc::turn::socket::RelaySocket;
 
+/// A turn of the driver's loop that has begun is over after this long, unless the machine is very busy.
+const LONGEST_TURN: Duration = Duration::from_millis(2);
+
 /// Called from the driver's task when the relay that carried the media is gone: must return at once.
 pub(crate) type RelayLostSink = Arc<dyn Fn(&str) + Send + Sync>;
 
@@ -114,6 +117,13 @@ impl PeerRuntime {
     /// The sockets bound from now on use these servers.
     pub(crate) fn set_servers(&self, snapshot: Arc<Snapshot>) {
         self.shared.lock().snapshot = snapshot;
+    }
+
+    /// To be awaited before the connection is closed: from then on its driver only waits for the word that it is to end,
+    /// and tells the peer. See [`Flush::close`].
+    pub(crate) async fn prepare_close(&self) {
+        self.shared.lock().flush.close();
+        self.tokio.sleep(LONGEST_TURN).await;
     }
 
     /// Checks over relays are about to begin.

@@ -41,6 +41,7 @@ const GATHERING_TIMEOUT: Duration = Duration::from_secs(2);
 /// One peer connection.
 pub struct Peer {
     connection: Arc<dyn PeerConnection>,
+    runtime: Arc<PeerRuntime>,
     handler: Arc<Handler>,
 }
 
@@ -201,8 +202,9 @@ impl Peer {
             .with_ice_timeouts(Some(DISCONNECTED_AFTER), Some(FAILED_AFTER), Some(KEEP_ALIVE))
             .build();
         let runtime = PeerRuntime::without_relays().map_err(|error| RelayError::Peer(error.to_string()))?;
+        let runtime = Arc::new(runtime);
         let connection = PeerConnectionBuilder::new()
-            .with_runtime(Arc::new(runtime))
+            .with_runtime(runtime.clone())
             .with_media_engine(media_engine)
             .with_interceptor_registry(registry)
             .with_setting_engine(settings)
@@ -212,7 +214,7 @@ impl Peer {
             .build()
             .await
             .map_err(failed)?;
-        Ok((Self { connection: Arc::new(connection), handler }, Inbox { events: received, state: watched }))
+        Ok((Self { connection: Arc::new(connection), runtime, handler }, Inbox { events: received, state: watched }))
     }
 
     /// Answers an offer: the first, or a later one that renegotiates. The answer carries every candidate of ours.
@@ -273,6 +275,7 @@ impl Peer {
     pub async fn close(&self) {
         self.handler.closed.cancel();
         self.handler.tasks.close();
+        self.runtime.prepare_close().await;
         if let Err(error) = self.connection.close().await {
             tracing::debug!(%error, "closing a peer connection");
         }
