@@ -26,6 +26,9 @@ use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
+/// What coturn is told it soon logs.
+const GIVEN_BACK_AFTER: Duration = Duration::from_secs(10);
+
 fn ice(policy: IcePolicy, servers: Vec<IceServer>) -> IceConfig {
     IceConfig { servers, policy, interfaces: InterfaceFilter::default() }
 }
@@ -242,6 +245,27 @@ async fn each_transport_alone_carries_picture_control_and_telemetry_and_nothing_
         }
     }
     assert!(!String::from_utf8_lossy(&log().lock().unwrap()).contains(coturn::PASSWORD), "no secret is logged");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_that_ends_gives_its_relay_back() {
+    let coturn = Coturn::start();
+    for turn in [coturn.udp(), coturn.tcp(), coturn.tls()] {
+        // The old one would count against it for ten minutes. Several times: it is a matter of what the driver is about.
+        for _ in 0..3 {
+            let given_back = || coturn.log().matches("lifetime=0").count();
+            let before = given_back();
+            let mut session = Session::start(Trickle::None, ice(IcePolicy::Relay, vec![turn.clone()])).await;
+            session.works().await;
+            session.stop().await;
+            let one_more = async {
+                while given_back() == before {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            };
+            tokio::time::timeout(GIVEN_BACK_AFTER, one_more).await.unwrap_or_else(|_| panic!("{}", turn.url()));
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
