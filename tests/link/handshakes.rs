@@ -9,12 +9,12 @@ use crate::lab::wire::{Loss, Towards};
 const ROUND_TRIP: Duration = Duration::from_millis(10);
 /// The library by itself repeats nothing sooner than this, and sometimes nothing at all.
 const LIBRARYS_OWN: Duration = Duration::from_secs(1);
-/// And without anything being lost it would begin some of its steps only with ICE's next timer.
-const LIBRARYS_TICK: Duration = Duration::from_millis(200);
+/// And without anything being lost it begins some of its steps only with ICE's next timer, 200 ms later: two at least.
+const LIBRARYS_TICKS: Duration = Duration::from_millis(400);
 /// Each handshake has at most so many datagrams each way that anybody waits for.
 const DATAGRAMS: usize = 3;
 /// A machine that is busy elsewhere may miss the time now and then.
-const TRIES: usize = 3;
+const TRIES: usize = 5;
 
 async fn is_soon_sent_again(answerer: Answerer, towards: Towards, number: usize) {
     let mut taken = Vec::new();
@@ -34,7 +34,7 @@ async fn a_connection_to_the_hub_waits_for_no_tick() {
     for _ in 0..TRIES {
         taken.push(connect(Answerer::Hub, ROUND_TRIP, Loss::None).await.expect("nothing is lost"));
     }
-    assert!(taken.iter().any(|taken| *taken < LIBRARYS_TICK), "{taken:?}");
+    assert!(taken.iter().any(|taken| *taken < LIBRARYS_TICKS), "{taken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
