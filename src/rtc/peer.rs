@@ -119,7 +119,7 @@ impl Peer {
         let servers = Arc::new(setup.ice_servers.snapshot().await);
         let configuration = configuration(&servers, policy);
         let link = Arc::new(LinkMeter::of(setup.pictures.len()));
-        let runtime = Arc::new(relay_runtime(id, setup, servers, link.clone())?);
+        let runtime = Arc::new(peer_runtime(id, setup, servers, link.clone())?);
         let mut tracks: Vec<_> = setup.pictures.iter().map(|picture| VideoTrack::new(&picture.name)).collect();
         let streams = Streams::new(tracks.iter().zip(&setup.pictures).map(|(track, picture)| track.stream(picture)));
         let registry = packetizer::packetize(engine::interceptors(), &streams, link.clone(), setup.counters.clone());
@@ -296,8 +296,8 @@ fn wire(candidate: CandidateInit) -> RTCIceCandidateInit {
     }
 }
 
-/// The relay runtime of one peer connection; what it loses, the session hears of.
-fn relay_runtime(
+/// The runtime of one peer connection; of a relay that it loses, the session hears.
+fn peer_runtime(
     id: PeerId,
     setup: &PeerSetup,
     servers: Arc<Snapshot>,

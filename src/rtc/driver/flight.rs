@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use rtc::stun::attributes::ATTR_DATA;
 use rtc::stun::message::Message;
 
+use crate::rtc::turn::queue::carries_data;
+
 /// A flight is repeated after this long, then after twice as long, and so on.
 const FIRST: Duration = Duration::from_millis(150);
 /// At most after this long.
@@ -38,18 +40,16 @@ pub(super) enum Kind {
 impl Kind {
     /// By its first byte (RFC 7983 §7, RFC 5246 §6.2.1), inside TURN's wrapping where it has one.
     pub(super) fn of(datagram: &[u8]) -> Self {
-        const SEND_INDICATION: [u8; 2] = [0x00, 0x16];
-        const DATA_INDICATION: [u8; 2] = [0x00, 0x17];
-        match datagram {
-            [0, kind, ..] if [SEND_INDICATION, DATA_INDICATION].contains(&[0, *kind]) => {
+        match datagram.first() {
+            first if !carries_data(datagram) => Self::of_first(first),
+            Some(0) => {
                 let mut message = Message::new();
                 message.raw = datagram.to_vec();
                 let data = message.decode().and_then(|()| message.get(ATTR_DATA));
                 data.map_or(Self::Other, |data| Self::of_first(data.first()))
             }
             // RFC 8656 §12.4: ChannelData has four bytes in front.
-            [64..=79, ..] => Self::of_first(datagram.get(4)),
-            _ => Self::of_first(datagram.first()),
+            _ => Self::of_first(datagram.get(4)),
         }
     }
 
