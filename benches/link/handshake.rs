@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use crate::connecting::{Answerer, connect};
+use crate::connecting::{Answerer, DATAGRAMS, connect};
 use crate::lab::wire::{Loss, Towards};
 
 const ROUND_TRIPS: [u64; 3] = [10, 100, 300];
 const RUNS: usize = 5;
-/// Each way; later ones nobody waits for.
-const DATAGRAMS: usize = 3;
 
 pub(crate) const NAME: &str = "connecting";
 

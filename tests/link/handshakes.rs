@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connecting::{Answerer, connect};
+use crate::connecting::{Answerer, DATAGRAMS, connect};
 use crate::lab::ONE_AT_A_TIME;
 use crate::lab::wire::{Loss, Towards};
 
@@ -11,8 +11,6 @@ const ROUND_TRIP: Duration = Duration::from_millis(10);
 const LIBRARYS_OWN: Duration = Duration::from_secs(1);
 /// And without anything being lost it begins some of its steps only with ICE's next timer, 200 ms later: two at least.
 const LIBRARYS_TICKS: Duration = Duration::from_millis(400);
-/// Each handshake has at most so many datagrams each way that anybody waits for.
-const DATAGRAMS: usize = 3;
 /// A machine that is busy elsewhere may miss the time now and then.
 const TRIES: usize = 5;
 

@@ -6,13 +6,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::lab::ONE_AT_A_TIME;
+use crate::lab::bare::{Arrivals, Far, peer};
 use crate::spider::{Server, ServerSocket, text, within};
 use bytes::Bytes;
 use futures_util::SinkExt;
-use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::{Registry, Slot, TwccReceiverBuilder};
 use rtc::media::Sample;
 use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp_transceiver::rtp_sender::{RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use rtcpub::rtc::channels::{ControlSink, LinkState};
@@ -33,11 +34,7 @@ use tokio_util::sync::CancellationToken;
 use webrtc::data_channel::DataChannel;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_sample::TrackLocalStaticSample;
-use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
-use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
-    RTCPeerConnectionState, RTCSessionDescription, SettingEngineBuilder,
-};
+use webrtc::peer_connection::RTCSessionDescription;
 
 const FRAME: Duration = Duration::from_millis(33);
 
@@ -52,95 +49,6 @@ enum Agrees {
     ToNothing,
 }
 
-/// When each picture arrived, by its RTP time.
-type Arrivals = Arc<Mutex<Vec<(u32, Instant)>>>;
-
-/// A receiving peer.
-struct Far {
-    connection: Arc<dyn PeerConnection>,
-    handler: Arc<FarHandler>,
-}
-
-struct FarHandler {
-    arrivals: Arrivals,
-    channels: mpsc::Sender<Arc<dyn DataChannel>>,
-    gathered: watch::Sender<bool>,
-    state: watch::Sender<RTCPeerConnectionState>,
-}
-
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for FarHandler {
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        self.gathered.send_replace(state == RTCIceGatheringState::Complete);
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        self.state.send_replace(state);
-    }
-
-    async fn on_data_channel(&self, channel: Arc<dyn DataChannel>) {
-        let _ = self.channels.try_send(channel);
-    }
-
-    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
-        let arrivals = self.arrivals.clone();
-        tokio::spawn(async move {
-            while let Some(event) = track.poll().await {
-                if let TrackRemoteEvent::OnRtpPacket(packet) = event
-                    && packet.header.marker
-                {
-                    arrivals.lock().unwrap().push((packet.header.timestamp, Instant::now()));
-                }
-            }
-        });
-    }
-}
-
-async fn peer(
-    engine: MediaEngine,
-    registry: Registry,
-    arrivals: Arrivals,
-) -> (Far, mpsc::Receiver<Arc<dyn DataChannel>>) {
-    let (channels, opened) = mpsc::channel(4);
-    let (gathered, state) = (watch::Sender::new(false), watch::Sender::new(RTCPeerConnectionState::New));
-    let handler = Arc::new(FarHandler { arrivals, channels, gathered, state });
-    let settings = SettingEngineBuilder::new()
-        .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-        .with_include_loopback_candidate(true)
-        .build();
-    let connection = PeerConnectionBuilder::new()
-        .with_media_engine(engine)
-        .with_interceptor_registry(registry)
-        .with_setting_engine(settings)
-        .with_handler(handler.clone())
-        .with_udp_addrs(vec!["127.0.0.1:0"])
-        .build()
-        .await
-        .unwrap();
-    (Far { connection: Arc::new(connection), handler }, opened)
-}
-
-impl Far {
-    /// Its local description, with all candidates.
-    async fn described(&self, description: RTCSessionDescription) -> String {
-        self.connection.set_local_description(description).await.unwrap();
-        let mut gathered = self.handler.gathered.subscribe();
-        within(gathered.wait_for(|gathered| *gathered)).await.unwrap();
-        self.connection.local_description().await.unwrap().sdp
-    }
-
-    async fn answer(&self, offer: String) -> String {
-        self.connection.set_remote_description(RTCSessionDescription::offer(offer).unwrap()).await.unwrap();
-        let answer = self.connection.create_answer(None).await.unwrap();
-        self.described(answer).await
-    }
-
-    async fn connected(&self) {
-        let mut state = self.handler.state.subscribe();
-        within(state.wait_for(|state| *state == RTCPeerConnectionState::Connected)).await.unwrap();
-    }
-}
-
 /// A receiver, as it agrees.
 async fn receiver(agrees: Agrees, arrivals: Arrivals) -> (Far, mpsc::Receiver<Arc<dyn DataChannel>>) {
     let engine = match agrees {
@@ -151,7 +59,7 @@ async fn receiver(agrees: Agrees, arrivals: Arrivals) -> (Far, mpsc::Receiver<Ar
         Agrees::AndTells => Registry::new().with(Slot::TwccReceiver, TwccReceiverBuilder::new().build()),
         Agrees::ButIsSilent | Agrees::ToNothing => Registry::new(),
     };
-    let (far, channels) = peer(engine, registry, arrivals).await;
+    let (far, channels) = peer(RTCDtlsRole::Client, engine, registry, arrivals).await;
     let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
     far.connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.unwrap();
     (far, channels)
@@ -296,7 +204,8 @@ async fn a_peer_that_promises_feedback_and_gives_none_is_never_seconds_behind() 
 /// A publisher of the bare library: no congestion control, no pacer, no tap.
 async fn bare_publisher(far: &Far, kbps: usize) -> tokio::task::JoinHandle<()> {
     const SSRC: u32 = 0x0ca7_0001;
-    let (near, _) = peer(engine::media_engine().unwrap(), engine::interceptors(), Arrivals::default()).await;
+    let (near, _) =
+        peer(RTCDtlsRole::Client, engine::media_engine().unwrap(), engine::interceptors(), Arrivals::default()).await;
     let coding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(SSRC), ..Default::default() },
         codec: engine::h264(),

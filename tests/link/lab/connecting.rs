@@ -5,27 +5,24 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::SinkExt;
-use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtcpub::rtc::engine;
 use rtcpub::rtc::relay::{Event, PublisherPeer};
 use rtcpub::rtc::settings::IceConfig;
 use rtcpub::signal::settings::{SignalConfig, Trickle};
 use rtcpub::signal::spider::Message;
-use tokio::sync::watch;
 use tokio_tungstenite::tungstenite;
-use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState,
-    RTCSessionDescription, SettingEngineBuilder,
-};
 
 use crate::far::Publisher;
+use crate::lab::bare::{self, Arrivals, Far};
 use crate::lab::wire::{self, Loss, Wire};
 use crate::spider::{Server, text, within};
+
+/// Each handshake has at most so many datagrams each way that anybody waits for.
+pub const DATAGRAMS: usize = 3;
 
 /// Who answers the publisher's offer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,23 +71,7 @@ pub async fn connect(answerer: Answerer, round_trip: Duration, loss: Loss) -> Op
 
 enum Peer {
     Hub(Box<PublisherPeer>),
-    Library(Arc<dyn PeerConnection>, Arc<Handler>),
-}
-
-struct Handler {
-    gathered: watch::Sender<bool>,
-    state: watch::Sender<RTCPeerConnectionState>,
-}
-
-#[async_trait::async_trait]
-impl PeerConnectionEventHandler for Handler {
-    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
-        self.gathered.send_replace(state == RTCIceGatheringState::Complete);
-    }
-
-    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
-        self.state.send_replace(state);
-    }
+    Bare(Far),
 }
 
 impl Peer {
@@ -102,36 +83,15 @@ impl Peer {
             Answerer::Client => RTCDtlsRole::Client,
             Answerer::Server => RTCDtlsRole::Server,
         };
-        let (gathered, state) = (watch::Sender::new(false), watch::Sender::new(RTCPeerConnectionState::New));
-        let handler = Arc::new(Handler { gathered, state });
-        let settings = SettingEngineBuilder::new()
-            .with_multicast_dns_mode(MulticastDnsMode::Disabled)
-            .with_include_loopback_candidate(true)
-            .with_answering_dtls_role(role)
-            .build();
-        let connection = PeerConnectionBuilder::new()
-            .with_media_engine(engine::media_engine().unwrap())
-            .with_interceptor_registry(engine::interceptors())
-            .with_setting_engine(settings)
-            .with_handler(handler.clone())
-            .with_udp_addrs(vec!["127.0.0.1:0"])
-            .build()
-            .await
-            .unwrap();
-        Self::Library(Arc::new(connection), handler)
+        let engine = engine::media_engine().unwrap();
+        Self::Bare(bare::peer(role, engine, engine::interceptors(), Arrivals::default()).await.0)
     }
 
     async fn answer(&self, offer: String) -> String {
-        let (connection, handler) = match self {
-            Self::Hub(peer) => return peer.peer.answer(offer).await.unwrap(),
-            Self::Library(connection, handler) => (connection, handler),
-        };
-        connection.set_remote_description(RTCSessionDescription::offer(offer).unwrap()).await.unwrap();
-        let answer = connection.create_answer(None).await.unwrap();
-        connection.set_local_description(answer).await.unwrap();
-        let mut gathered = handler.gathered.subscribe();
-        within(gathered.wait_for(|gathered| *gathered)).await.unwrap();
-        connection.local_description().await.unwrap().sdp
+        match self {
+            Self::Hub(peer) => peer.peer.answer(offer).await.unwrap(),
+            Self::Bare(peer) => peer.answer(offer).await,
+        }
     }
 
     async fn connected(&mut self) {
@@ -143,17 +103,14 @@ impl Peer {
                     return;
                 }
             },
-            Self::Library(_, handler) => {
-                let mut state = handler.state.subscribe();
-                state.wait_for(|state| *state == RTCPeerConnectionState::Connected).await.map(drop).unwrap();
-            }
+            Self::Bare(peer) => peer.connected().await,
         }
     }
 
     async fn close(self) {
         match self {
             Self::Hub(peer) => peer.peer.close().await,
-            Self::Library(connection, _) => connection.close().await.unwrap(),
+            Self::Bare(peer) => peer.connection.close().await.unwrap(),
         }
     }
 }

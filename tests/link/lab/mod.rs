@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "tests and measurements use their own parts of it")]
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
+pub mod bare;
 pub mod far;
 pub mod names;
 pub mod near;
