@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "the tests measure")]
 
 mod common;
+#[path = "browser/hands.rs"]
+mod hands;
 
 use std::time::{Duration, Instant};
 

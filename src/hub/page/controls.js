@@ -8,6 +8,7 @@ const KEYS = {
 };
 /** Keys that choose what is seen, and the events they make. */
 const CHOICES = { KeyC: "camera", KeyV: "picture" };
+const AXES = ["throttle", "steering"];
 const DEAD_ZONE = 0.12;
 /** Standard gamepad mapping (W3C Gamepad §11). */
 const PAD = { left: 6, right: 7, stops: [0, 1, 9] };
@@ -23,6 +24,8 @@ export class Controls extends EventTarget {
     this.keys = new Set();
     this.pad = { throttle: 0, steering: 0 };
     this.padStops = false;
+    /** Axes of the gamepad that count for nothing until they have been let go of. */
+    this.padIgnored = new Set(AXES);
     this.sticks = {
       throttle: new Stick(throttleStick, "y", () => this.changed()),
       steering: new Stick(steeringStick, "x", () => this.changed()),
@@ -31,6 +34,7 @@ export class Controls extends EventTarget {
     addEventListener("keyup", (event) => this.keyUp(event));
     // Keys that come up while the page is not looking are never reported: let go of everything.
     addEventListener("blur", () => this.release());
+    addEventListener("contextmenu", (event) => { if (!event.defaultPrevented) this.release(); });
     addEventListener("pagehide", () => this.release());
     document.addEventListener("visibilitychange", () => { if (document.hidden) this.release(); });
     addEventListener("gamepadconnected", () => this.pollPads());
@@ -41,6 +45,7 @@ export class Controls extends EventTarget {
   release() {
     this.keys.clear();
     this.pad = { throttle: 0, steering: 0 };
+    AXES.forEach((axis) => this.padIgnored.add(axis));
     Object.values(this.sticks).forEach((stick) => stick.release());
     this.changed();
   }
@@ -57,13 +62,16 @@ export class Controls extends EventTarget {
   }
 
   keyDown(event) {
-    if (isTyping(event.target) || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (isTyping(event.target)) return;
+    // macOS reports no key that comes up while Command is down.
+    if (event.key === "Meta") this.release();
     if (event.code === "Space") {
-      // Also on a focused button: stopping comes first, Enter presses buttons.
+      // Also on a focused button, and whatever else is held: stopping comes first, Enter presses buttons.
       event.preventDefault();
       if (!event.repeat) this.dispatchEvent(new CustomEvent("stop"));
       return;
     }
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
     if (event.code in CHOICES) {
       if (!event.repeat) this.dispatchEvent(new CustomEvent(CHOICES[event.code]));
       return;
@@ -84,7 +92,8 @@ export class Controls extends EventTarget {
     if (this.polling) return;
     this.polling = true;
     const poll = () => {
-      const pad = [...(navigator.getGamepads?.() ?? [])].find((pad) => pad?.connected);
+      // Of another mapping nobody knows what is where: an axis that rests at its end would be full throttle.
+      const pad = [...(navigator.getGamepads?.() ?? [])].find((pad) => pad?.connected && pad.mapping === "standard");
       if (!pad) { this.polling = false; return; }
       this.readPad(pad);
       requestAnimationFrame(poll);
@@ -94,13 +103,19 @@ export class Controls extends EventTarget {
 
   readPad({ axes, buttons }) {
     const pulled = (index) => buttons[index]?.value ?? 0;
-    const throttle = strongest([pulled(PAD.right) - pulled(PAD.left), -withoutDeadZone(axes[3] ?? 0)]);
-    const steering = -withoutDeadZone(axes[0] ?? 0);
+    const pad = {
+      throttle: strongest([pulled(PAD.right) - pulled(PAD.left), -withoutDeadZone(axes[3] ?? 0)]),
+      steering: -withoutDeadZone(axes[0] ?? 0),
+    };
+    for (const axis of this.padIgnored) {
+      if (Math.abs(pad[axis]) < DEAD_ZONE) this.padIgnored.delete(axis);
+      pad[axis] = 0;
+    }
     const stops = PAD.stops.some((index) => buttons[index]?.pressed);
     if (stops && !this.padStops) this.dispatchEvent(new CustomEvent("stop"));
     this.padStops = stops;
-    if (throttle === this.pad.throttle && steering === this.pad.steering) return;
-    this.pad = { throttle, steering };
+    if (AXES.every((axis) => pad[axis] === this.pad[axis])) return;
+    this.pad = pad;
     this.changed();
   }
 }

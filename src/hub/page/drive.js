@@ -5,8 +5,10 @@ export const STEPS = 20;
 const PERIOD_MS = 50;
 /** Neutral is said this often, in case the way to the car loses messages. */
 const NEUTRAL_REPEATS = 3;
-/** The car's answer to the emergency stop comes within this time; what it said before then is older than the stop. */
-const LATCH_SETTLES_MS = 1_000;
+/** The emergency stop is said this often until the car has confirmed it, over however many connections. */
+const LATCH_REPEAT_MS = 250;
+/** What the hub says in the name of a driver it has lost contact with takes as many of his numbers: throttle and steering. */
+const NUMBERS_OF_THE_HUB = 2;
 /** A link that holds back more than this gets no more motion: what waits there would be driven later. */
 const BACKLOG_BYTES = 1_024;
 
@@ -24,8 +26,10 @@ export class Driver {
     this.seq = 0;
     this.throttle = 0;
     this.steering = 0;
+    this.hasDriven = false;
     this.latched = false;
-    this.latchedAt = 0;
+    /** Repeats the emergency stop while the car has not confirmed it. */
+    this.latchTimer = null;
     this.neutralsLeft = 0;
     this.timer = null;
   }
@@ -40,6 +44,7 @@ export class Driver {
     const letsGo = (this.throttle !== 0 && throttle === 0) || (this.steering !== 0 && steering === 0);
     this.throttle = throttle;
     this.steering = steering;
+    this.hasDriven ||= this.isMoving;
     if (!this.isMoving) this.neutral();
     else if (!wasMoving || letsGo) this.restart();
   }
@@ -54,20 +59,42 @@ export class Driver {
   /** The emergency stop: the car stays where it is until someone clears it. */
   latch() {
     this.latched = true;
-    this.latchedAt = performance.now();
+    this.confirmed();
     this.say("estop", "latch", 1);
+    this.latchTimer = setInterval(() => {
+      // One that waits in the link already is enough.
+      if (this.link.backlog <= BACKLOG_BYTES) this.say("estop", "latch", 1);
+    }, LATCH_REPEAT_MS);
     this.neutral();
+  }
+
+  /** Whether the emergency stop was pressed and the car has not said yet that it is latched. */
+  get unconfirmed() { return this.latchTimer !== null; }
+
+  confirmed() {
+    clearInterval(this.latchTimer);
+    this.latchTimer = null;
   }
 
   /** Whether the car's emergency stop is latched, by whomever. */
   carSays(latched) {
-    if (latched || performance.now() - this.latchedAt > LATCH_SETTLES_MS) this.latched = latched;
+    if (latched) this.confirmed();
+    // That it is not is older than a stop it has not confirmed.
+    if (!this.unconfirmed) this.latched = latched;
     if (this.latched && this.isMoving) this.neutral();
   }
 
   clear() {
     this.latched = false;
+    this.confirmed();
     this.say("estop", "clear", 1);
+  }
+
+  /** There is contact again. Whoever drove before tells the car that nothing is held any more. */
+  resume() {
+    if (!this.hasDriven) return;
+    this.seq += NUMBERS_OF_THE_HUB;
+    this.neutral();
   }
 
   /** 0 is the front camera, 1 the rear one. */

@@ -55,7 +55,10 @@ const home = memory("localStorage");
 
 let link;
 let driver;
+let controls;
 let power = 0.5;
+/** Until the token that was asked for is there. */
+let asking = null;
 
 main();
 
@@ -68,8 +71,8 @@ async function main() {
   link = new Link({ channel, token: token.value });
   driver = new Driver(link);
   stats.watch(link);
-  wireLink(token);
   wireControls();
+  wireLink(token);
   setInterval(render, 250);
   render();
   link.run();
@@ -87,9 +90,13 @@ function readToken() {
   return { value: token ?? tab.get("token") ?? "" };
 }
 
-async function askForToken(token) {
+function askForToken(token) {
+  asking ??= tokenFromDialog(token).finally(() => { asking = null; });
+  return asking;
+}
+
+async function tokenFromDialog(token) {
   const dialog = $("token-dialog");
-  if (dialog.open) return;
   $("token-input").value = "";
   $("token-refused").hidden = !token.value;
   dialog.showModal();
@@ -161,11 +168,15 @@ function wireLink(token) {
   link.addEventListener("state", ({ detail }) => {
     now.link = detail;
     // A refused socket says nothing; the list of channels does.
-    if (detail.name === "lost") liveChannels(token);
+    if (detail.name === "lost" && !asking) liveChannels(token);
+    // What was held when contact was lost must be pressed anew.
+    if (detail.name === "weak") controls.release();
+    if (detail.name === "connected") driver.resume();
     render();
   });
+  link.addEventListener("drivable", () => driver.resume());
   link.addEventListener("closed", () => {
-    driver.set(0, 0);
+    controls.release();
     pictures.forget();
     Object.assign(now, { wheel: null, drive: null, cause: "", waits: false, fault: "", camera: null });
     render();
@@ -220,7 +231,7 @@ function driveMetric({ key, value, cause }) {
 // ---- what the driver does ----
 
 function wireControls() {
-  const controls = new Controls({ throttleStick: $("throttle-stick"), steeringStick: $("steering-stick") });
+  controls = new Controls({ throttleStick: $("throttle-stick"), steeringStick: $("steering-stick") });
   controls.addEventListener("move", ({ detail: { throttle, steering } }) => {
     if (now.wheel === "taken") return;
     driver.set(throttle * power, steering);
@@ -228,11 +239,16 @@ function wireControls() {
   const stop = () => { driver.latch(); render(); };
   controls.addEventListener("stop", stop);
   $("stop").addEventListener("click", stop);
-  const otherCamera = () => { if (canSelectCamera()) driver.selectCamera(now.camera === 1 ? 0 : 1); };
+  $("stop").disabled = false;
+  const otherCamera = () => {
+    if (!canSelectCamera()) return;
+    takeFreeWheel();
+    driver.selectCamera(now.camera === 1 ? 0 : 1);
+  };
   controls.addEventListener("camera", otherCamera);
   $("other-camera").addEventListener("click", () => { otherCamera(); $("other-camera").blur(); });
   controls.addEventListener("picture", () => pictures.next());
-  $("clear").addEventListener("click", () => { controls.release(); driver.clear(); render(); });
+  $("clear").addEventListener("click", () => { controls.release(); takeFreeWheel(); driver.clear(); render(); });
   $("wheel-button").addEventListener("click", () => {
     if (now.wheel === "held") driver.releaseWheel();
     else driver.takeWheel();
@@ -243,11 +259,17 @@ function wireControls() {
     power = range.valueAsNumber / 100;
     say($("power-value"), `${range.value} %`);
     home.set("power", range.value);
+    controls.changed();
   };
   range.addEventListener("input", setPower);
   // A driver's next key must drive, not move the slider.
   range.addEventListener("change", () => range.blur());
   setPower();
+}
+
+/** The hub passes on nothing but the emergency stop of who does not hold the wheel. */
+function takeFreeWheel() {
+  if (now.wheel === "free") driver.takeWheel();
 }
 
 /** Cars with one camera never tell which is shown. */
@@ -308,7 +330,6 @@ function render() {
   pictures.render();
   const canDrive = now.wheel !== "taken" && Boolean(link?.canSend);
   for (const id of ["throttle-stick", "steering-stick", "power", "keys"]) $(id).hidden = !canDrive;
-  $("stop").disabled = !link?.canSend;
   $("key-picture").hidden = pictures.all.length < 2;
   $("key-camera").hidden = $("other-camera").hidden = !canSelectCamera();
   say($("other-camera-name"), now.camera === 1 ? "Front" : "Rear");
@@ -377,6 +398,7 @@ function renderDrive() {
 }
 
 function whyStill() {
+  if (driver?.unconfirmed) return link.canSend ? "The car has not confirmed it yet" : "It is sent as soon as there is a connection";
   if (now.fault) return now.fault;
   if (now.waits) return "Let go of the controls once";
   return CAUSES[now.cause] ?? now.cause.replaceAll("_", " ");
