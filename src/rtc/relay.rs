@@ -24,8 +24,12 @@ use crate::signal::spider::CandidateInit;
 /// Events of one peer that wait for the hub. Full: the peer's data channels are not read until there is room (SCTP
 /// slows the other end down). States do not queue: the newest counts.
 const EVENTS_CAPACITY: usize = 64;
-/// Bytes a data channel may hold for a peer that does not take them. Full: [`Channel::try_send`] says so.
-const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes a data channel may hold for a viewer that does not take them. Full: [`Channel::try_send`] says so.
+const VIEWER_BUFFER_BYTES: usize = 64 * 1024;
+/// The same for a publisher. Full: what else there is to send waits with the sender, who can replace it. What is in here
+/// is delivered, however late: commands that were queued while the link stood still would be driven afterwards. It is
+/// some ten commands, so even a round trip of half a second leaves each axis several a deadline.
+const PUBLISHER_BUFFER_BYTES: usize = 1024;
 
 /// Why a peer could not be made or could not answer.
 #[derive(Debug, thiserror::Error)]

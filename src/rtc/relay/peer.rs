@@ -24,7 +24,8 @@ use webrtc::rtp_transceiver::RtpSender;
 use super::handler::Handler;
 use super::offer::ids_to_viewer;
 use super::{
-    Downlink, EVENTS_CAPACITY, Event, Opener, Picture, RelayError, SEND_BUFFER_BYTES, State, TrackIds, engine,
+    Downlink, EVENTS_CAPACITY, Event, Opener, PUBLISHER_BUFFER_BYTES, Picture, RelayError, State, TrackIds,
+    VIEWER_BUFFER_BYTES, engine,
 };
 use crate::rtc::driver::runtime::PeerRuntime;
 use crate::signal::spider::CandidateInit;
@@ -111,7 +112,7 @@ impl PublisherPeer {
     /// # Errors
     /// [`RelayError::Peer`] when no socket could be had.
     pub async fn new(addresses: &[SocketAddr]) -> Result<Self, RelayError> {
-        let (peer, inbox) = Peer::build(addresses, engine::uplink().map_err(failed)?).await?;
+        let (peer, inbox) = Peer::build(addresses, engine::uplink().map_err(failed)?, PUBLISHER_BUFFER_BYTES).await?;
         let init = RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
         peer.connection.add_transceiver_from_kind(RtpCodecKind::Video, Some(init)).await.map_err(failed)?;
         Ok(Self { peer, inbox })
@@ -125,7 +126,7 @@ impl ViewerPeer {
     /// # Errors
     /// [`RelayError::Peer`] when no socket could be had.
     pub async fn new(addresses: &[SocketAddr]) -> Result<Self, RelayError> {
-        let (peer, inbox) = Peer::build(addresses, engine::downlink().map_err(failed)?).await?;
+        let (peer, inbox) = Peer::build(addresses, engine::downlink().map_err(failed)?, VIEWER_BUFFER_BYTES).await?;
         Ok(Self { peer, inbox, tracks: Vec::new() })
     }
 
@@ -183,6 +184,7 @@ impl Peer {
     async fn build(
         addresses: &[SocketAddr],
         (media_engine, registry): (MediaEngine, Registry),
+        send_buffer_bytes: usize,
     ) -> Result<(Self, Inbox), RelayError> {
         let (events, received) = mpsc::channel(EVENTS_CAPACITY);
         let (state, watched) = watch::channel(State::New);
@@ -210,7 +212,7 @@ impl Peer {
             .with_setting_engine(settings)
             .with_handler(handler.clone())
             .with_udp_addrs(addresses.to_vec())
-            .with_data_channel_send_buffer_limit(SEND_BUFFER_BYTES)
+            .with_data_channel_send_buffer_limit(send_buffer_bytes)
             .build()
             .await
             .map_err(failed)?;
