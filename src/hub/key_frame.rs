@@ -13,6 +13,8 @@ pub struct KeyFrameRequests {
     /// When to ask (again); `None` while nobody waits.
     due: Option<Instant>,
     last_asked: Option<Instant>,
+    /// RTP timestamp of the newest key frame.
+    newest: Option<u32>,
 }
 
 impl KeyFrameRequests {
@@ -22,9 +24,12 @@ impl KeyFrameRequests {
         self.due = Some(self.due.map_or(earliest, |due| due.min(earliest)));
     }
 
-    /// A key frame has started to arrive: whoever waited has it.
-    pub fn arrived(&mut self) {
-        self.due = None;
+    /// A packet with which a key frame of this RTP timestamp can start has arrived: whoever waited has it. Who wants one
+    /// after the first of them has missed the start, and is not served by the others.
+    pub fn arrived(&mut self, timestamp: u32) {
+        if self.newest.replace(timestamp) != Some(timestamp) {
+            self.due = None;
+        }
     }
 
     /// Whether to ask the publisher now; a yes counts as having asked.
@@ -71,7 +76,7 @@ mod tests {
             requests.want(at(start, ms));
             if requests.take_due(at(start, ms)) {
                 asked.push(ms);
-                requests.arrived();
+                requests.arrived(ms as u32);
             }
         }
         assert_eq!(asked, [0, 300, 600, 900]);
@@ -84,7 +89,7 @@ mod tests {
         requests.want(start);
         assert!(requests.take_due(start));
         requests.want(at(start, 20));
-        requests.arrived();
+        requests.arrived(0);
         assert_eq!(requests.poll_timeout(), None);
     }
 
@@ -94,10 +99,13 @@ mod tests {
         let mut requests = KeyFrameRequests::default();
         requests.want(start);
         assert!(requests.take_due(start));
-        requests.arrived();
+        requests.arrived(3000);
         requests.want(at(start, 40));
-        assert_eq!(requests.poll_timeout(), Some(at(start, 300)));
+        requests.arrived(3000);
+        assert_eq!(requests.poll_timeout(), Some(at(start, 300)), "the rest of the same key frame does not serve it");
         assert!(requests.take_due(at(start, 300)));
+        requests.arrived(6000);
+        assert_eq!(requests.poll_timeout(), None);
     }
 
     #[test]

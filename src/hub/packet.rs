@@ -26,7 +26,7 @@ pub struct Packet {
 pub enum Entry {
     /// It carries a sequence parameter set: the IDR follows.
     ParameterSets,
-    /// It starts an IDR slice; the parameter sets, if there are any in band, came before.
+    /// It starts the first slice of an IDR; the parameter sets, if there are any in band, came before.
     Idr,
 }
 
@@ -38,20 +38,27 @@ pub fn entry_point(payload: &[u8]) -> Option<Entry> {
     const FU_A: u8 = 28;
     const FU_START: u8 = 0x80;
     let unit_type = |header: u8| header & 0x1f;
-    match unit_type(*payload.first()?) {
+    let whole = |unit: &[u8]| match unit_type(*unit.first()?) {
         SPS => Some(Entry::ParameterSets),
-        IDR => Some(Entry::Idr),
-        STAP_A => aggregated(&payload[1..]).find_map(|unit| match unit_type(*unit.first()?) {
-            SPS => Some(Entry::ParameterSets),
-            IDR => Some(Entry::Idr),
-            _ => None,
-        }),
+        IDR if is_first_slice(&unit[1..]) => Some(Entry::Idr),
+        _ => None,
+    };
+    match unit_type(*payload.first()?) {
+        STAP_A => aggregated(&payload[1..]).find_map(whole),
         FU_A => {
             let fragment = *payload.get(1)?;
-            (fragment & FU_START != 0 && unit_type(fragment) == IDR).then_some(Entry::Idr)
+            let starts = fragment & FU_START != 0 && unit_type(fragment) == IDR && is_first_slice(&payload[2..]);
+            starts.then_some(Entry::Idr)
         }
-        _ => None,
+        _ => whole(payload),
     }
+}
+
+/// Whether a slice is the first of its picture: `first_mb_in_slice` is 0, the one number that ue(v) codes by a leading 1
+/// (H.264 §7.3.3, §9.1). An encoder with several threads makes several slices.
+fn is_first_slice(slice_header: &[u8]) -> bool {
+    const LEADING_ONE: u8 = 0x80;
+    slice_header.first().is_some_and(|byte| byte & LEADING_ONE != 0)
 }
 
 /// The NAL units of a STAP-A body (RFC 6184 §5.7.1: 16-bit size, then the unit); ends at the first that is cut short.
@@ -126,7 +133,7 @@ mod tests {
 
     #[test]
     fn entry_points_are_found_in_every_packing() {
-        let rows: [(&[u8], Option<Entry>); 14] = [
+        let rows: [(&[u8], Option<Entry>); 18] = [
             (&[], None),
             (&[0x67, 0x42], Some(Entry::ParameterSets)),
             (&[0x65, 0x88], Some(Entry::Idr)),
@@ -141,6 +148,11 @@ mod tests {
             (&[0x7c, 0x85, 0x88], Some(Entry::Idr)),
             (&[0x7c, 0x05, 0x88], None),
             (&[0x7c, 0x81, 0x88], None),
+            // Further slices of the same IDR.
+            (&[0x65, 0x0a], None),
+            (&[0x65], None),
+            (&[0x7c, 0x85, 0x0a], None),
+            (&[0x78, 0, 2, 0x06, 0x05, 0, 2, 0x65, 0x0a], None),
         ];
         for (payload, expected) in rows {
             assert_eq!(entry_point(payload), expected, "{payload:x?}");

@@ -201,14 +201,15 @@ async fn forward_track(picture: Picture, track: Uplink, seat: Arc<PublisherSeat>
                 packets.fetch_add(1, Ordering::Relaxed);
                 let Some(packet) = number(packet, &mut numbers, &seat) else { continue };
                 if packet.entry.is_some() {
-                    requests.arrived();
+                    requests.arrived(packet.timestamp);
                     if !running && picture == Picture::MAIN {
                         seat.running();
                     }
                     running = true;
                 }
-                // A publisher takes over with its main picture: the others do not get ahead of it.
-                if running && (picture == Picture::MAIN || link.is_live()) {
+                // A publisher takes over with its main picture: the others do not get ahead of it. And one that was
+                // superseded while it waited must not be taken for the newest.
+                if running && link.is_live() {
                     seat.forward(picture, packet);
                 }
             }
