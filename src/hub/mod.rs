@@ -101,7 +101,7 @@ impl Hub {
         };
         let context = SessionContext {
             channels: Arc::new(Channels::default()),
-            media_addresses: server::media_addresses(config.secure.ip()),
+            media_addresses: server::media_addresses(config.listening().map(|address| address.ip())),
             shutdown: CancellationToken::new(),
         };
         let tls = TlsAcceptor::from(identity.config);

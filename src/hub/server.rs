@@ -1,5 +1,6 @@
 //! The listeners, and the life of one connection: TLS, HTTP, and the session its WebSocket becomes.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -200,18 +201,38 @@ async fn attend(server: &Server, signalling: Signalling, grant: Grant) {
 }
 
 /// Where media sockets are bound, given where the hub listens: a wildcard stands for every interface, loopback for
-/// itself.
-pub(super) fn media_addresses(listening: IpAddr) -> Vec<SocketAddr> {
-    let any_port = |ip| SocketAddr::new(ip, 0);
-    match listening {
+/// itself. Whoever reaches the page or the signalling reaches one of them.
+pub(super) fn media_addresses(listening: impl IntoIterator<Item = IpAddr>) -> Vec<SocketAddr> {
+    let ips = listening.into_iter().flat_map(|listening| match listening {
         // The library leaves loopback out of a wildcard, yet publisher and hub are often one machine.
-        IpAddr::V4(ip) if ip.is_unspecified() => vec![any_port(listening), any_port(Ipv4Addr::LOCALHOST.into())],
-        IpAddr::V6(ip) if ip.is_unspecified() => vec![
-            any_port(Ipv4Addr::UNSPECIFIED.into()),
-            any_port(listening),
-            any_port(Ipv4Addr::LOCALHOST.into()),
-            any_port(Ipv6Addr::LOCALHOST.into()),
-        ],
-        _ => vec![any_port(listening)],
+        IpAddr::V4(ip) if ip.is_unspecified() => vec![listening, Ipv4Addr::LOCALHOST.into()],
+        IpAddr::V6(ip) if ip.is_unspecified() => {
+            vec![Ipv4Addr::UNSPECIFIED.into(), listening, Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]
+        }
+        _ => vec![listening],
+    });
+    let ips: BTreeSet<IpAddr> = ips.collect();
+    ips.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn media_is_reached_where_the_page_and_the_publishers_door_are() {
+        let rows: [(&[&str], &[&str]); 6] = [
+            (&["127.0.0.1"], &["127.0.0.1:0"]),
+            (&["127.0.0.1", "127.0.0.1"], &["127.0.0.1:0"]),
+            (&["127.0.0.1", "0.0.0.0"], &["0.0.0.0:0", "127.0.0.1:0"]),
+            (&["0.0.0.0", "127.0.0.1"], &["0.0.0.0:0", "127.0.0.1:0"]),
+            (&["127.0.0.1", "192.168.1.5"], &["127.0.0.1:0", "192.168.1.5:0"]),
+            (&["::", "127.0.0.1"], &["0.0.0.0:0", "127.0.0.1:0", "[::]:0", "[::1]:0"]),
+        ];
+        for (listening, expected) in rows {
+            let addresses = media_addresses(listening.iter().map(|ip| ip.parse().expect("an address")));
+            let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
+            assert_eq!(addresses, expected, "{listening:?}");
+        }
     }
 }

@@ -46,8 +46,13 @@ impl HubConfig {
         }
     }
 
+    /// Where it listens.
+    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.secure).chain(self.plain)
+    }
+
     /// Whether only this machine can reach the hub.
     pub fn is_loopback(&self) -> bool {
-        self.secure.ip().is_loopback() && self.plain.is_none_or(|plain| plain.ip().is_loopback())
+        self.listening().all(|address| address.ip().is_loopback())
     }
 }
