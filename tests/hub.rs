@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -152,8 +153,11 @@ async fn one_drives_the_others_watch_and_a_driver_who_vanishes_leaves_a_stopped_
 
     let Viewer { signal, peer, .. } = ann;
     drop(signal);
-    assert_eq!(publisher.command().await, forward(0, 42, "ann"));
-    assert_eq!(publisher.command().await, r#"{"motion":{"key":"left","value":0},"seq":43,"session":"ann"}"#);
+    assert_eq!(
+        publisher.command().await,
+        r#"{"motion":{"gone":1,"key":"forward","value":0},"seq":42,"session":"ann"}"#
+    );
+    assert_eq!(publisher.command().await, r#"{"motion":{"gone":1,"key":"left","value":0},"seq":43,"session":"ann"}"#);
     ben.metric_with(r#"{"wheel":{"key":"state","value":"free"}}"#).await;
     peer.gone().await;
 
@@ -161,9 +165,47 @@ async fn one_drives_the_others_watch_and_a_driver_who_vanishes_leaves_a_stopped_
     assert_eq!(publisher.command().await, forward(20, 1, "ben"), "the first real command takes a free wheel");
     ben.metric_with(r#"{"wheel":{"key":"state","value":"held"}}"#).await;
     ben.drive(r#"{"wheel":{"key":"release","value":1}}"#).await;
-    assert_eq!(publisher.command().await, forward(0, 2, "ben"));
+    assert_eq!(publisher.command().await, r#"{"motion":{"gone":1,"key":"forward","value":0},"seq":2,"session":"ben"}"#);
     publisher.stop().await;
     hub.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_commanded_while_the_car_could_not_be_reached_is_not_played_back() {
+    const COMMANDS: u32 = 120;
+    let hub = Arc::new(TestHub::start().await);
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    // A car of its own thread, that stands still: nothing is read, nothing is acknowledged.
+    let car = std::thread::spawn({
+        let hub = hub.clone();
+        move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let mut publisher = Publisher::start(&hub, CHANNEL).await;
+                ready.send(()).expect("it is waited for");
+                assert_eq!(publisher.command().await, forward(0, 0, "ann"));
+                std::thread::sleep(Duration::from_secs(3));
+                let mut played_back = 0;
+                while publisher.command().await != forward(7, COMMANDS, "ann") {
+                    played_back += 1;
+                }
+                publisher.stop().await;
+                played_back
+            })
+        }
+    });
+    is_ready.await.expect("a car");
+    let mut ann = Viewer::join(&hub, CHANNEL).await;
+    ann.metric_with(r#"{"wheel":{"key":"state","value":"held"}}"#).await;
+    ann.drive(&forward(0, 0, "ann")).await;
+    for seq in 1..=COMMANDS {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        ann.drive(&forward(7, seq, "ann")).await;
+    }
+    let played_back = tokio::task::spawn_blocking(|| car.join()).await.expect("no panic").expect("no panic");
+    assert!(played_back <= 20, "{played_back} of {COMMANDS} commands came late before the newest");
+    ann.leave().await;
+    Arc::into_inner(hub).expect("the car is gone").stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

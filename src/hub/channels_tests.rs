@@ -50,8 +50,8 @@ async fn a_driver_whose_session_dies_leaves_a_stopped_car_and_a_free_wheel() {
     assert!(session.await.is_err());
 
     let stop = [next_control(&car).await, next_control(&car).await];
-    assert_eq!(stop[0], r#"{"motion":{"key":"forward","value":0},"seq":5,"session":"a"}"#);
-    assert_eq!(stop[1], r#"{"motion":{"key":"left","value":0},"seq":6,"session":"a"}"#);
+    assert_eq!(stop[0], r#"{"motion":{"gone":1,"key":"forward","value":0},"seq":5,"session":"a"}"#);
+    assert_eq!(stop[1], r#"{"motion":{"gone":1,"key":"left","value":0},"seq":6,"session":"a"}"#);
     assert_eq!(
         *ben_sees.view.borrow(),
         View { wheel: WheelState::Free, live: true, viewers: 1, pictures: one_picture() }

@@ -72,8 +72,8 @@ fn the_car_is_stopped_in_the_drivers_name_when_the_driver_leaves() {
     assert_eq!(
         controls(room.viewer_left(ANN)),
         [
-            r#"{"motion":{"key":"forward","value":0},"seq":42,"session":"ann"}"#,
-            r#"{"motion":{"key":"left","value":0},"seq":43,"session":"ann"}"#,
+            r#"{"motion":{"gone":1,"key":"forward","value":0},"seq":42,"session":"ann"}"#,
+            r#"{"motion":{"gone":1,"key":"left","value":0},"seq":43,"session":"ann"}"#,
         ]
     );
     assert_eq!(
@@ -88,7 +88,10 @@ fn a_released_wheel_is_free_and_stops_the_car() {
     let mut room = room_with(&[ANN, BEN]);
     room.viewer_sent(ANN, forward(5, 6, "ann"));
     let stop = controls(room.viewer_sent(ANN, message(RELEASE)));
-    assert_eq!(stop[0], r#"{"motion":{"key":"forward","value":0},"seq":7,"session":"ann"}"#, "in the driver's name");
+    assert_eq!(
+        stop[0], r#"{"motion":{"gone":1,"key":"forward","value":0},"seq":7,"session":"ann"}"#,
+        "in the driver's name"
+    );
     assert_eq!(room.view(ANN).wheel, WheelState::Free);
     assert_eq!(room.viewer_sent(ANN, message(RELEASE)), [], "nothing left to release");
     assert_eq!(room.viewer_sent(BEN, message(TAKE)), []);

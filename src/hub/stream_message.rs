@@ -1,8 +1,9 @@
 //! What a viewer sends on `stream`: what the hub must know of a message to decide, and the text to pass on unchanged.
 //!
-//! Beside the reference's `{"<topic>":{"key":"<name>","value":<number>}}` our viewer sends two extension fields at top
-//! level, `seq` (integer, counting up within a session) and `session` (string of at most 64 characters, new for each
-//! page load), and the topics `estop` (`latch`, `clear`) and `wheel` (`take`, `release`; for the hub alone).
+//! Beside the reference's `{"<topic>":{"key":"<name>","value":<number>}}` there are two extension fields, beside the
+//! topic (as our viewer has them) or beside the value: `seq` (integer, counting up within a session) and `session`
+//! (string of at most 64 characters, new for each page load); and the topics `estop` (`latch`, `clear`) and `wheel`
+//! (`take`, `release`; for the hub alone).
 
 use serde_json::{Map, Value};
 
@@ -100,8 +101,9 @@ impl StreamMessage {
         let Ok(Value::Object(fields)) = serde_json::from_str(&text) else {
             return Err(StreamMessageError::NotAnObject);
         };
-        let kind = kind_of(&fields).ok_or(StreamMessageError::NoTopic)?;
-        Ok(Self { kind, stamp: Stamp::of(&fields), text })
+        let (topic, body) = topic_of(&fields).ok_or(StreamMessageError::NoTopic)?;
+        let kind = kind_of(topic, body).ok_or(StreamMessageError::NoTopic)?;
+        Ok(Self { kind, stamp: Stamp::of(&fields, body), text })
     }
 }
 
@@ -113,20 +115,22 @@ impl Stamp {
         }
     }
 
-    fn of(fields: &Map<String, Value>) -> Self {
-        let session = fields.get("session").and_then(Value::as_str);
+    fn of(fields: &Map<String, Value>, body: &Value) -> Self {
+        let field = |name| fields.get(name).or_else(|| body.get(name));
+        let session = field("session").and_then(Value::as_str);
         let session = session.filter(|session| session.chars().count() <= MAX_SESSION_CHARS).map(str::to_owned);
-        Self { session, seq: fields.get("seq").and_then(Value::as_u64) }
+        Self { session, seq: field("seq").and_then(Value::as_u64) }
     }
 }
 
 /// The two messages that stop a car on behalf of a driver who has gone: throttle first, then steering. They carry on
-/// that driver's count, so a car that drops repeated or foreign messages takes them for the driver's own.
+/// that driver's count, so a car that drops repeated or foreign messages takes them for the driver's own. `gone` tells
+/// rtcpub's own car that nobody has let go of the stick: what is held all the while must not start it again.
 pub fn neutral(stamp: &Stamp) -> [StreamMessage; 2] {
     [("forward", Axis::Throttle, 1), ("left", Axis::Steering, 2)].map(|(key, axis, step)| {
         let stamp = Stamp { session: stamp.session.clone(), seq: stamp.seq.map(|seq| seq.saturating_add(step)) };
         let mut fields = Map::new();
-        fields.insert("motion".to_owned(), serde_json::json!({"key": key, "value": 0}));
+        fields.insert("motion".to_owned(), serde_json::json!({"key": key, "value": 0, "gone": 1}));
         if let Some(seq) = stamp.seq {
             fields.insert("seq".to_owned(), seq.into());
         }
@@ -138,26 +142,31 @@ pub fn neutral(stamp: &Stamp) -> [StreamMessage; 2] {
     })
 }
 
-fn kind_of(fields: &Map<String, Value>) -> Option<Kind> {
+/// The only topic, with its body.
+fn topic_of(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut topics = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "seq" | "session"));
     let (topic, body) = topics.next()?;
-    if topics.next().is_some() {
-        return None;
-    }
+    topics.next().is_none().then_some((topic, body))
+}
+
+fn kind_of(topic: &str, body: &Value) -> Option<Kind> {
     let key = body.get("key")?.as_str()?;
+    // A stop is not refused for what else it says.
+    if (topic, key) == ("estop", "latch") {
+        return Some(Kind::EmergencyStop);
+    }
     let value = body.get("value")?;
     if topic.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES {
         return None;
     }
     let motion = |axis| Kind::Motion { axis, neutral: value.as_f64().is_some_and(|value| value <= 0.0) };
-    Some(match (topic.as_str(), key) {
+    Some(match (topic, key) {
         ("wheel", "take") => Kind::Wheel(WheelRequest::Take),
         ("wheel", "release") => Kind::Wheel(WheelRequest::Release),
         ("wheel", _) => return None,
-        ("estop", "latch") => Kind::EmergencyStop,
         ("motion", "forward" | "back") => motion(Axis::Throttle),
         ("motion", "left" | "right") => motion(Axis::Steering),
-        _ => Kind::Other { topic: topic.clone(), key: key.to_owned() },
+        _ => Kind::Other { topic: topic.to_owned(), key: key.to_owned() },
     })
 }
 
@@ -183,6 +192,7 @@ mod tests {
             (r#"{"motion":{"key":"sideways","value":1}}"#, other("motion", "sideways")),
             (r#"{"speed":{"key":"maxSpeed","value":420}}"#, other("speed", "maxSpeed")),
             (r#"{"estop":{"key":"latch","value":1}}"#, Kind::EmergencyStop),
+            (r#"{"estop":{"key":"latch","because":"dog"}}"#, Kind::EmergencyStop),
             (r#"{"estop":{"key":"clear","value":1}}"#, other("estop", "clear")),
             (r#"{"wheel":{"key":"take","value":1}}"#, Kind::Wheel(WheelRequest::Take)),
             (r#"{"wheel":{"key":"release","value":1}}"#, Kind::Wheel(WheelRequest::Release)),
@@ -226,6 +236,11 @@ mod tests {
             stamp(&format!(r#"{{{body},"seq":17,"session":"k3"}}"#)),
             Stamp { session: Some("k3".into()), seq: Some(17) }
         );
+        assert_eq!(
+            stamp(r#"{"motion":{"key":"left","value":1,"seq":17,"session":"k3"}}"#),
+            Stamp { session: Some("k3".into()), seq: Some(17) },
+            "beside the value"
+        );
         assert_eq!(stamp(&format!(r#"{{{body},"seq":-1,"session":5}}"#)), Stamp::default());
         assert_eq!(stamp(&format!(r#"{{{body},"session":"{}"}}"#, "s".repeat(65))), Stamp::default());
     }
@@ -234,10 +249,10 @@ mod tests {
     fn a_departed_driver_is_stopped_under_their_own_name() {
         let stamp = Stamp { session: Some("k3".into()), seq: Some(17) };
         let texts = neutral(&stamp).map(|message| message.text);
-        assert_eq!(texts[0], r#"{"motion":{"key":"forward","value":0},"seq":18,"session":"k3"}"#);
-        assert_eq!(texts[1], r#"{"motion":{"key":"left","value":0},"seq":19,"session":"k3"}"#);
+        assert_eq!(texts[0], r#"{"motion":{"gone":1,"key":"forward","value":0},"seq":18,"session":"k3"}"#);
+        assert_eq!(texts[1], r#"{"motion":{"gone":1,"key":"left","value":0},"seq":19,"session":"k3"}"#);
         let plain = neutral(&Stamp::default()).map(|message| message.text);
-        assert_eq!(plain[0], r#"{"motion":{"key":"forward","value":0}}"#);
+        assert_eq!(plain[0], r#"{"motion":{"gone":1,"key":"forward","value":0}}"#);
         for message in neutral(&stamp) {
             assert_eq!(StreamMessage::parse(message.text.clone()), Ok(message));
         }
