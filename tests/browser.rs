@@ -94,6 +94,7 @@ async fn the_page_finds_the_car_and_shows_moving_pictures_of_the_right_size() {
     let log = page::log(&mut browser, &page).await;
     assert!(log.as_str().expect("text").contains("ir detectTime 1763679600.25"), "{log}");
     page::keep(&mut browser, &page, "desktop").await;
+    assert_eq!(page::nameless(&mut browser, &page).await, Vec::<String>::new(), "a screen reader could not tell");
     assert_eq!(browser.console, Vec::<String>::new(), "the page has nothing to complain of");
     publisher.stop().await;
     hub.stop().await;

@@ -113,4 +113,48 @@ mod tests {
             page.split("<script").skip(1).any(|tag| !tag.split('>').next().is_some_and(|tag| tag.contains("src=")));
         assert!(!inline, "a script without src");
     }
+
+    /// The value of a colour variable: red, green, blue, each 0 … 255, and how opaque it is.
+    fn colour(name: &str) -> ([f64; 3], f64) {
+        let style = asset("/viewer.css").expect("the style").content;
+        let value = style.split_once(&format!("--{name}: ")).and_then(|(_, rest)| rest.split_once(';'));
+        let value = value.expect("the variable").0;
+        if let Some(hex) = value.strip_prefix('#') {
+            let channel = |at: usize| f64::from(u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal"));
+            return ([channel(0), channel(2), channel(4)], 1.0);
+        }
+        let numbers = value.trim_start_matches("rgb(").trim_end_matches(')').split([' ', '/']);
+        let numbers: Vec<f64> = numbers.filter_map(|number| number.parse().ok()).collect();
+        ([numbers[0], numbers[1], numbers[2]], numbers[3])
+    }
+
+    /// Relative luminance (WCAG 2.2).
+    fn luminance(colour: [f64; 3]) -> f64 {
+        let [red, green, blue] = colour.map(|channel| match channel / 255.0 {
+            small if small <= 0.04045 => small / 12.92,
+            channel => ((channel + 0.055) / 1.055).powf(2.4),
+        });
+        0.2126 * red + 0.7152 * green + 0.0722 * blue
+    }
+
+    #[test]
+    fn every_text_can_be_read_whatever_the_picture_is() {
+        let rows = [
+            ("text", "panel"),
+            ("quiet", "panel"),
+            ("good", "panel"),
+            ("warn", "panel"),
+            ("text", "stop"),
+            ("ground", "text"),
+        ];
+        for (text, ground) in rows {
+            let (ground_colour, opaque) = colour(ground);
+            for picture in [0.0, 255.0] {
+                let seen = ground_colour.map(|channel| opaque * channel + (1.0 - opaque) * picture);
+                let (one, other) = (luminance(colour(text).0), luminance(seen));
+                let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+                assert!(contrast >= 7.0, "{text} on {ground} over {picture}: {contrast:.1}");
+            }
+        }
+    }
 }

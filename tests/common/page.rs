@@ -95,6 +95,20 @@ pub async fn time_to_picture(browser: &mut Chromium, page: &Page) -> [f64; 3] {
     [0, 1, 2].map(|index| times[index].as_f64().expect("a number"))
 }
 
+/// What a person who listens to the page could not tell from other things: the roles of whatever can be used, or holds
+/// others, and has no name.
+pub async fn nameless(browser: &mut Chromium, page: &Page) -> Vec<String> {
+    const NAMED: [&str; 8] = ["button", "slider", "textbox", "dialog", "Video", "image", "navigation", "complementary"];
+    let tree = browser.page(page, "Accessibility.getFullAXTree", serde_json::json!({})).await;
+    let nodes = tree["nodes"].as_array().expect("a list");
+    let shown = nodes.iter().filter(|node| node["ignored"] == false);
+    let named: Vec<_> =
+        shown.filter(|node| node["role"]["value"].as_str().is_some_and(|role| NAMED.contains(&role))).collect();
+    assert!(named.len() > 5, "the page has things to use: {named:?}");
+    let nameless = named.iter().filter(|node| node["name"]["value"].as_str().is_none_or(str::is_empty));
+    nameless.map(|node| node["role"].to_string()).collect()
+}
+
 pub async fn log(browser: &mut Chromium, page: &Page) -> Value {
     browser.evaluate(page, "document.querySelector('#log-lines').innerText").await
 }
