@@ -3,6 +3,7 @@
 mod common;
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use common::chromium::{Chromium, Page};
 use common::{page, within};
@@ -98,6 +99,44 @@ async fn the_demo_shows_a_moving_picture_and_a_car_that_obeys_the_keys() {
     browser.key_up(&page, "Space").await;
     browser.click(&page, "#clear").await;
     page::shows(&mut browser, &page, "drive-state", "Parked").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_opens_a_browser_where_there_is_a_display_and_ends_on_ctrl_c() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (opener, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
+    std::fs::write(&opener, format!("#!/bin/sh\necho \"$1\" >'{}'\n", opened.display())).expect("it is written");
+    std::fs::set_permissions(&opener, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtcpub"))
+        .args(["demo", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--width", "320", "--height", "240"])
+        .env("PATH", folder.path())
+        .env("DISPLAY", ":9")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program");
+    let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+    let mut said = String::new();
+    within("how to stop it", async {
+        while !said.contains("Ctrl-C ends the demo.") {
+            said += &lines.next_line().await.expect("it is read").expect("it has not ended");
+        }
+    })
+    .await;
+    within("the browser", async {
+        while !std::fs::read_to_string(&opened)
+            .is_ok_and(|address| said.contains(address.trim()) && address.ends_with('\n'))
+        {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let process = rustix::process::Pid::from_raw(child.id().expect("it runs") as i32).expect("a number");
+    rustix::process::kill_process(process, rustix::process::Signal::INT).expect("it runs");
+    let ended = tokio::time::timeout(Duration::from_secs(2), child.wait()).await.expect("in time").expect("it is ours");
+    assert_eq!(ended.code(), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,6 +41,15 @@ fn every_example_in_the_help_is_a_command_line_that_is_understood() {
 }
 
 #[test]
+fn a_hub_and_a_demo_are_for_this_machine_unless_told_otherwise() {
+    let Command::Hub(hub) = parsed("rtcpub hub").expect("a hub") else { panic!("it is the hub") };
+    let Command::Demo(demo) = parsed("rtcpub demo").expect("a demo") else { panic!("it is the demo") };
+    for address in [hub.listen_http, hub.listen_https, demo.http, demo.https] {
+        assert!(address.ip().is_loopback(), "{address}");
+    }
+}
+
+#[test]
 fn a_channel_s_file_lies_in_the_folder_of_channel_files() {
     let rows = [
         ("rtcpub run c40", "/etc/rtcpub/c40.toml"),
