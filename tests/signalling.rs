@@ -244,4 +244,13 @@ async fn certificates_are_judged_as_the_channel_file_says() {
         assert!(trouble.contains(remark), "{bad:?}: {trouble}");
         publisher.stop().await;
     }
+    // Somebody vouches for it, but under another name.
+    let elsewhere = Server::start_at("127.0.0.2:0").await;
+    let ca_file = folder.path().join("elsewhere.pem");
+    std::fs::write(&ca_file, &elsewhere.ca_pem).unwrap();
+    let mut publisher = start(SignalConfig { tls: TlsConfig::CaFile(ca_file), ..elsewhere.signal_config() });
+    assert!(within(elsewhere.tls.accept(elsewhere.tcp().await)).await.is_err());
+    let trouble = publisher.trouble().await;
+    assert!(trouble.contains("not valid for"), "{trouble}");
+    publisher.stop().await;
 }
