@@ -70,7 +70,7 @@ async fn a_viewer_that_joins_later_sees_a_picture_at_once() {
     let mut first = Viewer::join(&hub, CHANNEL).await;
     first.packet().await;
     let mut waits = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         let mut viewer = Viewer::join(&hub, CHANNEL).await;
         let joined = Instant::now();
         assert!(starts_key_frame(&viewer.packet().await.payload));
@@ -78,8 +78,10 @@ async fn a_viewer_that_joins_later_sees_a_picture_at_once() {
         viewer.leave().await;
     }
     println!("connected → key frame: {waits:?}");
-    // The encoder's own key frames are 20 s apart; the target of 300 ms is measured where the machine is quiet.
+    // The encoder's own key frames are 20 s apart, and a request that is not answered is repeated after 600 ms. A busy
+    // machine may take longer now and then.
     assert!(waits.iter().all(|wait| *wait < Duration::from_secs(2)), "{waits:?}");
+    assert!(waits.iter().any(|wait| *wait < Duration::from_millis(300)), "{waits:?}");
     publisher.stop().await;
     hub.stop().await;
 }
