@@ -6,13 +6,19 @@
 demo: target/release/rtcpub
 	target/release/rtcpub demo
 
-## The release binary. Its debug symbols lie beside it (target/release/rtcpub.dwp).
+# Moves the debug symbols of a binary into a file beside it, where gdb and addr2line look for them; $(2) is the tools' prefix.
+# One that is stripped is up to date.
+separate-symbols = ! readelf --sections $(1) | grep -q debug_line || { \
+	$(2)objcopy --only-keep-debug $(1) $(1).debug && $(2)objcopy --strip-all --add-gnu-debuglink=$(1).debug $(1); }
+
+## The release binary. Its debug symbols lie beside it (target/release/rtcpub.debug).
 build: target/release/rtcpub
 
 .PHONY: target/release/rtcpub
 target/release/rtcpub:
 	.ci/setup build run
 	cargo build --locked --release
+	$(call separate-symbols,$@)
 
 ## Every test, with the real parts they need: a browser, a TURN server, the lab's kernel devices where it lies beside us.
 test:
@@ -20,8 +26,7 @@ test:
 	eval "$$(.ci/lab)" && cargo test --locked
 
 ## The README's numbers. On a quiet machine; takes about ten minutes beside the build.
-bench:
-	.ci/setup build run
+bench: target/release/rtcpub
 	cargo bench --locked --bench publish
 	cargo bench --locked --bench safety
 	cargo bench --locked --bench camera
@@ -48,6 +53,7 @@ cargo-deb:
 cross:
 	cross/with cargo build --locked --release --target $(arm64)
 	cross/symbols target/$(arm64)/release/rtcpub
+	$(call separate-symbols,target/$(arm64)/release/rtcpub,$(arm64:unknown-linux-gnu=linux-gnu)-)
 
 clean:
 	cargo clean
