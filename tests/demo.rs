@@ -43,6 +43,13 @@ fn reading(name: &str) -> String {
     )
 }
 
+/// How bright the test picture of 640x480 is where the throttle's bar is drawn for a car that goes forward, 0 … 255.
+const THROTTLE_BAR: &str = "(() => { const canvas = new OffscreenCanvas(640, 480); \
+     const context = canvas.getContext('2d', { willReadFrequently: true }); \
+     context.drawImage(document.querySelector('video'), 0, 0, 640, 480); \
+     const pixels = context.getImageData(440, 100, 40, 10).data; \
+     return pixels.reduce((sum, value) => sum + value, -255 * 400) / 1200; })()";
+
 /// Holds these keys until the page shows this. A busy machine may let the car's deadline pass in between: the car then
 /// wants the keys released once, as it should.
 async fn hold_until(browser: &mut Chromium, page: &Page, keys: &[&str], condition: &str) {
@@ -77,7 +84,9 @@ async fn the_demo_shows_a_moving_picture_and_a_car_that_obeys_the_keys() {
     }
 
     let drives = ["drive throttle", "drive steering", "car speed mps"].map(|name| format!("{} > 0", reading(name)));
+    browser.wait_for(&page, &format!("{THROTTLE_BAR} < 120")).await;
     hold_until(&mut browser, &page, &["KeyW", "ArrowLeft"], &drives.join(" && ")).await;
+    browser.wait_for(&page, &format!("{THROTTLE_BAR} > 180")).await;
     page::keep(&mut browser, &page, "demo-driving").await;
 
     let mut second = Chromium::start().await;
