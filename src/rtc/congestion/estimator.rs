@@ -41,6 +41,8 @@ const STANDSTILL: f64 = 0.5;
 const LATE_AFTER_STANDSTILL: f64 = 0.1;
 /// What a link carries is measured over this.
 const CAPACITY_WINDOW: Duration = Duration::from_millis(300);
+/// … or over this where that is too short to tell: below about 100 kbit/s hardly three packets arrive in it.
+const LONG_CAPACITY_WINDOW: Duration = Duration::from_secs(1);
 /// Share of the capacity that is sent.
 const SHARE: f64 = 0.9;
 /// However long the queue, at least this share of the capacity is sent.
@@ -124,9 +126,9 @@ enum Phase {
         queue: f64,
         until: Instant,
     },
-    /// Nothing is sent until all has arrived.
+    /// Nothing is sent until all has arrived. `None`: too little has, so far, to tell what the link carries.
     Standing {
-        capacity: f64,
+        capacity: Option<f64>,
     },
 }
 
@@ -175,7 +177,10 @@ impl Estimator {
                 self.arrivals.add(fate.departure, arrival, fate.bytes);
             }
         }
-        self.arrivals.take_reading();
+        if !self.is_standing() {
+            // A queue that is known to stand says nothing of the path, and may stand for longer than readings are kept.
+            self.arrivals.take_reading();
+        }
         let after_silence = silence_factor(silent);
         if after_silence < 1.0 {
             // Nothing is known of the link that came back: what was learned of the one that went is void.
@@ -197,11 +202,12 @@ impl Estimator {
         }
         match self.phase {
             Phase::Standing { capacity } if all_told => {
-                self.target = capacity * SHARE;
+                self.target = capacity.unwrap_or(self.limits.0) * SHARE;
                 self.arrivals.forget_recent();
                 self.resumes = true;
                 self.phase = Phase::Growing { since: now };
             }
+            Phase::Standing { capacity: None } => self.phase = Phase::Standing { capacity: self.find_capacity() },
             Phase::Standing { .. } => {}
             Phase::Growing { .. } if queue > CONGESTED || latest_queue > COLLAPSING => {
                 self.congested(queue.max(latest_queue), now);
@@ -236,17 +242,25 @@ impl Estimator {
     }
 
     fn congested(&mut self, queue: f64, now: Instant) {
-        let Some(capacity) = self.arrivals.capacity(CAPACITY_WINDOW) else { return };
         let share = share(queue);
-        self.target = self.target.min(capacity * share);
+        let takes = Duration::from_secs_f64(queue / (1.0 - share));
+        let found = self.find_capacity();
+        self.phase = match found {
+            capacity if queue > STANDSTILL => Phase::Standing { capacity },
+            Some(capacity) => Phase::Draining { capacity, queue, until: now + takes + DRAIN_GRACE },
+            None => return,
+        };
+        // Where too little arrives to tell what the link carries, and the queue is that long, it carries next to nothing.
+        self.target = self.target.min(found.unwrap_or(self.limits.0) * share);
+    }
+
+    /// What the link carries now that it queues; `None` when too little has arrived to tell.
+    fn find_capacity(&mut self) -> Option<f64> {
+        let windows = [CAPACITY_WINDOW, LONG_CAPACITY_WINDOW];
+        let capacity = windows.into_iter().find_map(|window| self.arrivals.capacity(window))?;
         let ratio = self.ceiling.map_or(f64::INFINITY, |before| capacity / before.capacity);
         self.ceiling = Some(Ceiling { capacity, confirmed: (1.0 / SAME_CAPACITY..SAME_CAPACITY).contains(&ratio) });
-        let takes = Duration::from_secs_f64(queue / (1.0 - share));
-        self.phase = if queue > STANDSTILL {
-            Phase::Standing { capacity }
-        } else {
-            Phase::Draining { capacity, queue, until: now + takes + DRAIN_GRACE }
-        };
+        Some(capacity)
     }
 
     fn grow(&mut self, calm: Duration, elapsed: Duration) {

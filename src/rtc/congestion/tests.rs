@@ -116,6 +116,29 @@ fn a_standstill_ends_with_the_least_and_is_recovered_from() {
     assert!(last.framerate == 15 && last.width < 1280, "with fewer and smaller pictures");
 }
 
+/// Hardly a packet every fifth of a second: too few in the usual window to tell what the link carries.
+#[test]
+fn on_a_link_that_carries_next_to_nothing_pictures_are_left_out_until_the_queue_is_gone() {
+    let falls_to: [fn(Duration) -> f64; 2] = [
+        |at| if (10..30).contains(&at.as_secs()) { 60e3 } else { 1.5 * MEGABIT },
+        |at| {
+            if (10..30).contains(&at.as_secs()) { 40e3 } else { 1.5 * MEGABIT }
+        },
+    ];
+    for rate in falls_to {
+        let samples = run(&World { buffer: 1_500_000, max_kbps: 800, ..World::new(rate, 50) });
+        let poor = || samples.iter().filter(|sample| sample.at >= 11.0 && sample.at < 30.0);
+        assert!(poor().all(|sample| sample.target_kbps <= 240), "no more than the least, or nearly");
+        assert!(poor().map(|sample| sample.dropped_pictures).sum::<u32>() > 100);
+        // What was under way when the link fell takes its ten seconds.
+        let queue = longest_queue_ms(&samples, 21.0, 30.0);
+        assert!(queue <= 4000.0, "a queue that ends: {queue}");
+        let fresh = longest_queue_ms(&samples, 31.0, 50.0);
+        assert!(fresh <= 150.0, "pictures are fresh a second after: {fresh}");
+        assert!(use_of_link(&samples, 40.0, 50.0) >= 0.5, "what the configuration allows");
+    }
+}
+
 #[test]
 fn a_longer_path_is_not_taken_for_a_queue() {
     let handover = |at: Duration| Duration::from_millis(if at.as_secs() < 20 { 25 } else { 95 });
