@@ -19,6 +19,8 @@ const FEEDBACK_INTERVAL: Duration = Duration::from_millis(100);
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 const STEP: Duration = Duration::from_millis(1);
 const PACKET_BYTES: usize = 1200;
+/// Pictures a second when none are left out.
+const FULL_RATE: u32 = 30;
 /// Ethernet, IP, UDP, SRTP tag.
 const WIRE_OVERHEAD: usize = 14 + 20 + 8 + 10;
 
@@ -47,6 +49,8 @@ pub(super) struct World {
     pub(super) buffer: usize,
     /// What the encoder makes of the rate it is asked for.
     pub(super) overshoot: f64,
+    /// It gives each picture its share of a second at the full rate: of half the pictures it makes half the bits.
+    pub(super) counts_by_pictures: bool,
     pub(super) start_kbps: u32,
     pub(super) max_kbps: u32,
     pub(super) length: Duration,
@@ -63,6 +67,7 @@ impl World {
             loss: 0.0,
             buffer: 150_000,
             overshoot: 1.0,
+            counts_by_pictures: false,
             start_kbps: 800,
             max_kbps: 4000,
             length: Duration::from_secs(length_s),
@@ -140,7 +145,7 @@ impl<'a> Run<'a> {
         let kbps = |kbps| Bitrate::from_kbps(kbps).expect("a valid rate");
         let config = RateConfig::new(kbps(world.start_kbps), kbps(150), kbps(world.max_kbps)).expect("ordered rates");
         let size = Size::new(1280, 720).expect("a valid size");
-        let framerate = Framerate::new(30).expect("a valid rate");
+        let framerate = Framerate::new(FULL_RATE).expect("a valid rate");
         let mut controller = RateController::new(config, Steering::ANY, size, framerate, epoch);
         let reading = LinkReading { transport_cc: world.feedback_is_transport(), ..LinkReading::default() };
         let targets = controller.tick(&reading, epoch);
@@ -197,7 +202,8 @@ impl<'a> Run<'a> {
     }
 
     fn picture(&mut self, now: Instant) {
-        let fps = f64::from(self.targets.rung.framerate.per_second());
+        let rate = self.targets.rung.framerate;
+        let fps = f64::from(if self.world.counts_by_pictures { FULL_RATE } else { rate.per_second() });
         let ordinary = f64::from(self.targets.bitrate.bps()) / 8.0 / fps * self.world.overshoot;
         let noise = 0.7 + 0.6 * self.random.random::<f64>();
         let idr = std::mem::take(&mut self.idr_asked);

@@ -140,6 +140,16 @@ fn on_a_link_that_carries_next_to_nothing_pictures_are_left_out_until_the_queue_
 }
 
 #[test]
+fn an_encoder_that_counts_by_pictures_comes_back_from_half_of_them() {
+    let dip = |at: Duration| if (15..35).contains(&at.as_secs()) { 0.4 * MEGABIT } else { 3.0 * MEGABIT };
+    let samples = run(&World { counts_by_pictures: true, ..World::new(dip, 80) });
+    let slowed = samples.iter().filter(|sample| sample.at >= 20.0 && sample.at < 35.0);
+    assert!(slowed.clone().all(|sample| sample.framerate == 15), "the dip leaves pictures out");
+    assert!(longest_queue_ms(&samples, 20.0, 35.0) <= 250.0);
+    assert!(use_of_link(&samples, 65.0, 80.0) >= 0.8 && samples.last().expect("some").framerate == 30);
+}
+
+#[test]
 fn a_longer_path_is_not_taken_for_a_queue() {
     let handover = |at: Duration| Duration::from_millis(if at.as_secs() < 20 { 25 } else { 95 });
     let samples = run(&World { delay: handover, ..World::new(steady, 60) });

@@ -100,6 +100,11 @@ impl Ladder {
         self.rungs[self.current].0
     }
 
+    /// For so many of the camera's pictures one is coded, 1 at the least.
+    pub(super) fn pictures_for_one(&self) -> f64 {
+        f64::from(self.framerate.per_second()) / f64::from(self.rung().framerate.per_second())
+    }
+
     /// Follows the bit rate the pictures get.
     pub(super) fn update(&mut self, bps: f64, now: Instant) {
         if let Some(lower) = self.lower(bps, now) {

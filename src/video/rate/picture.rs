@@ -17,7 +17,7 @@ const WORTH_LOWERING: f64 = 0.985;
 /// What is wanted of one picture.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PictureTargets {
-    /// The encoder's bit rate.
+    /// The encoder's bit rate: above the highest where it makes less than that because pictures are left out.
     pub bitrate: Bitrate,
     /// How often and how large pictures are to be.
     pub rung: Rung,
@@ -75,7 +75,7 @@ impl PictureRate {
         if let Steering::Adaptable { step_kbps, .. } = self.steering {
             let (least, most) = (f64::from(self.config.min().bps()), f64::from(self.config.max().bps()));
             let wanted = (bps * PAYLOAD_SHARE).clamp(least, most);
-            let command = self.overshoot.correct(wanted, encoded_bytes, now);
+            let command = self.overshoot.correct(wanted, encoded_bytes, self.ladder.pictures_for_one(), now);
             self.ask(command, step_kbps, now);
             self.ladder.update(wanted, now);
         }
@@ -84,7 +84,7 @@ impl PictureRate {
     /// Lowers at once, raises in steps that are worth it.
     fn ask(&mut self, bps: f64, step_kbps: u32, now: Instant) {
         let step = step_kbps.max(1);
-        let kbps = ((bps / 1000.0) as u32 / step * step).max(self.config.min().kbps());
+        let kbps = ((bps / 1000.0) as u32 / step * step).clamp(self.config.min().kbps(), Bitrate::MAX_KBPS);
         let Some(bitrate) = Bitrate::from_kbps(kbps) else { return };
         let ratio = f64::from(bitrate.kbps()) / f64::from(self.asked.kbps());
         let at_the_end = bitrate >= self.config.max() || bitrate <= self.config.min();
