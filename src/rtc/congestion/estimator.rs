@@ -170,7 +170,11 @@ impl Estimator {
 
     /// Takes in one feedback; `all_told`: it tells of the last packet that was sent.
     pub(super) fn on_feedback(&mut self, fates: &[PacketFate], all_told: bool, now: Instant) {
-        let silent = self.heard.replace(now).map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
+        let heard = self.heard.replace(now).unwrap_or(now);
+        let elapsed = now.saturating_duration_since(heard);
+        // Who sends nothing hears nothing: before any of these had left, there was nothing to tell of.
+        let due = fates.iter().map(|fate| fate.departure).min().map_or(heard, |first| first.max(heard));
+        let silent = now.saturating_duration_since(due);
         for fate in fates {
             self.sent.add(fate.departure, fate.bytes);
             if let Some(arrival) = fate.arrival {
@@ -188,7 +192,7 @@ impl Estimator {
             self.phase = Phase::Growing { since: now };
             self.ceiling = None;
         }
-        self.follow_delay(silent, all_told, now);
+        self.follow_delay(elapsed, all_told, now);
         self.follow_loss(fates, now);
         self.target = self.target.clamp(self.limits.0, self.limits.1);
     }

@@ -84,6 +84,8 @@ pub(crate) enum Room {
 #[derive(Clone, Copy, Debug, Default)]
 struct Said {
     estimate: Option<Heard<f64>>,
+    /// See [`LinkReading::unanswered`].
+    unanswered: Option<Instant>,
     queue: Duration,
     standing: bool,
     remb: Option<Heard<f64>>,
@@ -147,6 +149,7 @@ impl LinkMeter {
         LinkReading {
             transport_cc: self.transport_cc.load(Relaxed),
             estimate: said.estimate,
+            unanswered: said.unanswered,
             remb: said.remb,
             reception: said.reception,
             repair_bytes: self.repair_bytes.load(Relaxed),
@@ -306,6 +309,11 @@ impl LinkMeter {
 
     pub(super) fn set_transport_cc(&self, negotiated: bool) {
         self.transport_cc.store(negotiated, Relaxed);
+    }
+
+    /// A packet was sent at this time, the first since the peer has told of all, or it has told of all since.
+    pub(super) fn set_unanswered(&self, since: Option<Instant>) {
+        self.said().unanswered = since;
     }
 
     pub(super) fn estimated(&self, estimate: Heard<f64>, queue: Duration, standing: bool) {

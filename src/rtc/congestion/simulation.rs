@@ -51,6 +51,9 @@ pub(super) struct World {
     pub(super) overshoot: f64,
     /// It gives each picture its share of a second at the full rate: of half the pictures it makes half the bits.
     pub(super) counts_by_pictures: bool,
+    /// Pictures a second, at the most; none come from the first of these moments until the second.
+    pub(super) camera_fps: u32,
+    pub(super) camera_away: (Duration, Duration),
     pub(super) start_kbps: u32,
     pub(super) max_kbps: u32,
     pub(super) length: Duration,
@@ -68,6 +71,8 @@ impl World {
             buffer: 150_000,
             overshoot: 1.0,
             counts_by_pictures: false,
+            camera_fps: FULL_RATE,
+            camera_away: (Duration::MAX, Duration::MAX),
             start_kbps: 800,
             max_kbps: 4000,
             length: Duration::from_secs(length_s),
@@ -184,8 +189,11 @@ impl<'a> Run<'a> {
         while at < self.world.length {
             let now = self.epoch + at;
             if at >= next_picture {
-                self.picture(now);
-                next_picture += self.targets.rung.framerate.interval();
+                if !(self.world.camera_away.0..self.world.camera_away.1).contains(&at) {
+                    self.picture(now);
+                }
+                next_picture +=
+                    self.targets.rung.framerate.interval().max(Duration::from_secs(1) / self.world.camera_fps);
             }
             self.release(now);
             self.carry(at);
@@ -250,6 +258,7 @@ impl<'a> Run<'a> {
             self.sample.sent_bps += wire_bytes as f64 * 80.0;
             let sequence = self.sent.len();
             self.sent.push(Sent { departure: now, bytes: bytes + 38, arrival: None });
+            self.reading.unanswered.get_or_insert(now);
             let lost = self.random.random::<f64>() < self.world.loss;
             if !lost && self.link_bytes + wire_bytes <= self.world.buffer {
                 self.link_bytes += wire_bytes;
@@ -347,6 +356,9 @@ impl<'a> Run<'a> {
             self.estimator.target()
         };
         self.reading.estimate = Some(Heard { value: target, at: now });
+        if all_told {
+            self.reading.unanswered = None;
+        }
     }
 
     fn crate_report(&self, sequence: usize) -> rtc::interceptor::PacketReport {

@@ -159,6 +159,31 @@ fn a_longer_path_is_not_taken_for_a_queue() {
 }
 
 #[test]
+fn a_camera_that_is_away_or_slow_is_not_taken_for_a_silent_link() {
+    for away_ms in [1500, 3500, 10_000] {
+        let camera_away = (Duration::from_secs(15), Duration::from_millis(15_000 + away_ms));
+        let samples = run(&World { camera_away, ..World::new(steady, 40) });
+        let back = camera_away.1.as_secs_f64();
+        let after = use_of_link(&samples, back + 0.5, back + 3.0);
+        assert!(after >= 0.75, "{away_ms} ms away: {after}");
+        assert!(samples.iter().all(|sample| sample.at < 5.0 || (sample.framerate, sample.width) == (30, 1280)));
+    }
+    for camera_fps in [2, 3] {
+        let samples = run(&World { camera_fps, ..World::new(steady, 60) });
+        let least = samples.iter().filter(|sample| sample.at > 5.0).map(|sample| sample.target_kbps).min();
+        assert!(least >= Some(700), "{camera_fps} pictures a second: {least:?}");
+    }
+}
+
+#[test]
+fn an_outage_of_the_link_is_followed_down_within_two_seconds() {
+    let outage = |at: Duration| if (15..20).contains(&at.as_secs()) { 0.0 } else { 3.0 * MEGABIT };
+    let samples = run(&World::new(outage, 30));
+    let late = samples.iter().filter(|sample| sample.at >= 17.0 && sample.at < 20.0);
+    assert!(late.clone().all(|sample| sample.target_kbps == 150));
+}
+
+#[test]
 fn nothing_waits_in_the_pacer_longer_than_it_may_whatever_feedback_does() {
     let worlds = [
         World::new(step, 55),

@@ -40,6 +40,8 @@ pub(super) struct TransportCc {
     protecting: HashSet<u32>,
     next: u16,
     history: Vec<Option<Departure>>,
+    /// See [`LinkReading::unanswered`](crate::video::rate::LinkReading::unanswered).
+    unanswered: Option<Instant>,
 }
 
 #[derive(Clone, Copy)]
@@ -60,6 +62,7 @@ impl TransportCc {
             protecting: HashSet::new(),
             next: 0,
             history: vec![None; HISTORY],
+            unanswered: None,
         }
     }
 
@@ -71,12 +74,20 @@ impl TransportCc {
                 self.next = sequence.wrapping_add(1);
                 let bytes = packet.marshal_size() + WIRE_OVERHEAD;
                 self.history[slot(sequence)] = Some(Departure { sequence, at: now, bytes, told_lost: false });
+                if self.unanswered.is_none() {
+                    self.set_unanswered(Some(now));
+                }
             }
         }
         self.meter.sent(packet.marshal_size(), repair);
         if let Some(picture) = self.pictures.media(packet.header.ssrc).filter(|_| !repair) {
             self.meter.sent_sequence(picture, packet.header.sequence_number);
         }
+    }
+
+    fn set_unanswered(&mut self, since: Option<Instant>) {
+        self.unanswered = since;
+        self.meter.set_unanswered(since);
     }
 
     fn heard(&mut self, feedback: &TransportLayerCc, now: Instant) {
@@ -92,6 +103,9 @@ impl TransportCc {
         }
         let all_told = self.history[slot(self.next.wrapping_sub(1))].is_none_or(|last| last.told_lost);
         self.estimator.on_feedback(&fates, all_told, now);
+        if all_told {
+            self.set_unanswered(None);
+        }
         let estimate = Heard { value: self.estimator.target(), at: now };
         self.meter.estimated(estimate, self.estimator.queueing_delay(), self.estimator.is_standing());
     }

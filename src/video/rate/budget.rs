@@ -2,7 +2,7 @@
 //!
 //! | basis | when | rate |
 //! |---|---|---|
-//! | transport-cc | negotiated, and heard of lately | the estimator's, capped by REMB |
+//! | transport-cc | negotiated, and no answer is long due | the estimator's, capped by REMB |
 //! | REMB | else, when the receiver sends it | what it says |
 //! | receiver reports | else | loss > 5 % or a queue: × 0.8, or less; loss < 1 % and RTT < 100 ms: × 1.2 |
 //! | silence | the peer gave feedback once and has stopped | halved every second, down to the least |
@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use super::{LinkReading, Reception};
 use crate::video::settings::RateConfig;
 
-/// Transport-wide feedback comes every 50 … 250 ms: after this the silence means something …
+/// Transport-wide feedback comes every 50 … 250 ms while there is anything to tell of: after this the silence means
+/// something …
 const TRANSPORT_SILENCE: Duration = Duration::from_millis(350);
 /// … and the rate is halved in each further such time, in seconds: what is sent into a link that stands still waits in
 /// its queue.
@@ -125,7 +126,7 @@ impl Budget {
         match self.basis {
             Basis::TransportCc => {
                 if let Some(estimate) = link.estimate {
-                    self.bps = estimate.value * silence_factor(age(estimate.at, now));
+                    self.bps = estimate.value * silence_factor(silence(estimate.at, link, now));
                 }
                 self.bps = remb.map_or(self.bps, |remb| self.bps.min(remb));
             }
@@ -169,7 +170,7 @@ fn limits(config: &RateConfig) -> (f64, f64) {
 
 fn basis(link: &LinkReading, before: Basis, now: Instant) -> Basis {
     let fresh = |at: Instant, gone: Duration| age(at, now) < gone;
-    if link.estimate.is_some_and(|estimate| fresh(estimate.at, TRANSPORT_GONE)) {
+    if link.estimate.is_some_and(|estimate| silence(estimate.at, link, now) < TRANSPORT_GONE) {
         Basis::TransportCc
     } else if link.remb.is_some_and(|remb| fresh(remb.at, REPORTS_GONE)) {
         Basis::Remb
@@ -180,6 +181,11 @@ fn basis(link: &LinkReading, before: Basis, now: Instant) -> Basis {
     } else {
         Basis::Silence
     }
+}
+
+/// How long transport-wide feedback has been due that was last heard `at`.
+fn silence(at: Instant, link: &LinkReading, now: Instant) -> Duration {
+    link.unanswered.map_or(Duration::ZERO, |since| age(at.max(since), now))
 }
 
 fn age(at: Instant, now: Instant) -> Duration {

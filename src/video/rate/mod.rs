@@ -69,6 +69,9 @@ pub struct LinkReading {
     pub transport_cc: bool,
     /// What the estimator makes of that feedback, in bit/s.
     pub estimate: Option<Heard<f64>>,
+    /// Since when packets are under way of which that feedback has not told; `None` while it has told of all. Who sends
+    /// nothing hears nothing: only the silence while an answer is due says something of the link.
+    pub unanswered: Option<Instant>,
     /// What the receiver says it can take (REMB), in bit/s.
     pub remb: Option<Heard<f64>>,
     /// The latest receiver report.

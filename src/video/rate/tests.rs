@@ -44,7 +44,8 @@ impl World {
         let now = origin();
         let size = Size::new(640, 480).expect("a valid size");
         let controller = RateController::new(config, steering, size, fps(30), now);
-        Self { controller, link: LinkReading::default(), now, targets: None, makes: 1.0 }
+        let link = LinkReading { unanswered: Some(now), ..LinkReading::default() };
+        Self { controller, link, now, targets: None, makes: 1.0 }
     }
 
     fn adaptable() -> Self {
@@ -239,6 +240,20 @@ fn feedback_that_stops_is_followed_down_then_replaced_by_what_is_left() {
     world.reported(20, 0.0, 20);
     assert_eq!(world.controller.basis(), Basis::Reports, "receiver reports go on");
     assert!(world.controller.budget_bps() > 1000e3);
+}
+
+#[test]
+fn an_estimate_does_not_age_while_nothing_is_sent_that_would_be_answered() {
+    let mut world = World::adaptable();
+    world.estimated(5, 2000.0);
+    world.link.unanswered = None;
+    world.run(Duration::from_secs(60), |_, _| {});
+    assert_eq!((world.controller.basis(), world.controller.budget_bps()), (Basis::TransportCc, 2000e3));
+    world.link.unanswered = Some(world.now);
+    world.run(Duration::from_millis(300), |_, _| {});
+    assert_eq!(world.controller.budget_bps(), 2000e3, "the answer is not late");
+    world.run(Duration::from_secs(2), |_, _| {});
+    assert_eq!(world.controller.budget_bps(), 200e3, "it does not come");
 }
 
 #[test]

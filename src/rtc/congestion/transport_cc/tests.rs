@@ -154,6 +154,25 @@ fn numbers_wrap_and_old_packets_are_forgotten() {
 }
 
 #[test]
+fn an_answer_is_due_from_the_first_packet_until_all_are_told_of() {
+    let start = origin();
+    let at = |ms| start + Duration::from_millis(ms);
+    let (mut cc, meter) = interceptor(start);
+    cc.bind_local(&stream(true, true));
+    assert_eq!(meter.reading().unanswered, None);
+    for sequence in 0..4 {
+        number(&mut cc, rtp(MEDIA, sequence, at(100 + u64::from(sequence))));
+    }
+    assert_eq!(meter.reading().unanswered, Some(at(100)));
+    tell(&mut cc, 0, &[Some(1), Some(2)], at(150));
+    assert_eq!(meter.reading().unanswered, Some(at(100)), "two more are under way");
+    tell(&mut cc, 2, &[Some(3), None], at(200));
+    assert_eq!(meter.reading().unanswered, None, "one that is lost is told of too");
+    number(&mut cc, rtp(MEDIA, 4, at(5000)));
+    assert_eq!(meter.reading().unanswered, Some(at(5000)));
+}
+
+#[test]
 fn what_is_told_again_counts_once() {
     let start = origin();
     let (mut cc, _) = interceptor(start);
