@@ -226,6 +226,19 @@ fn without_transport_wide_feedback_remb_and_reports_steer() {
     assert!(longest_queue_ms(&reports, 25.0, 35.0) < 500.0);
 }
 
+#[test]
+fn receiver_reports_use_a_distant_path_and_one_that_becomes_distant() {
+    let distant = World { feedback: Feedback::Reports, delay: |_| Duration::from_millis(55), ..World::new(step, 60) };
+    let samples = run(&distant);
+    let used = use_of_link(&samples, 50.0, 60.0);
+    assert!(used >= 0.8, "after one congestion: {used}");
+
+    let handover = |at: Duration| Duration::from_millis(if at.as_secs() < 20 { 25 } else { 140 });
+    let samples = run(&World { delay: handover, ..World { rate: steady, ..distant } });
+    let used = use_of_link(&samples, 50.0, 60.0);
+    assert!(used >= 0.8, "half a minute after the path became longer: {used}");
+}
+
 /// Why the crate's estimator is not used: on the same link, with the same controller and pacer.
 #[test]
 fn the_crates_own_estimator_leaves_seconds_of_queue_behind() {

@@ -4,9 +4,12 @@
 //! |---|---|---|
 //! | transport-cc | negotiated, and no answer is long due | the estimator's, capped by REMB |
 //! | REMB | else, when the receiver sends it | what it says |
-//! | receiver reports | else | loss > 5 % or a queue: × 0.8, or less; loss < 1 % and RTT < 100 ms: × 1.2 |
+//! | receiver reports | else | loss > 5 % or a queue: × 0.8, or less; loss < 1 % and no queue: × 1.2 |
 //! | silence | the peer gave feedback once and has stopped | halved every second, down to the least |
 //! | nothing | it never gave any | the start rate, for ever |
+//!
+//! A queue is told by the round trip, against the shortest of the last 10 … 20 s. The reference Go client rises below a
+//! round trip of 100 ms only: over a distant relay or a mobile network it never would.
 
 use std::time::{Duration, Instant};
 
@@ -30,10 +33,15 @@ const HALVED_IN: f64 = 1.0;
 const HIGH_LOSS: f64 = 0.05;
 /// Loss below this, with a short round trip, leaves room for more.
 const LOW_LOSS: f64 = 0.01;
-/// See [`LOW_LOSS`].
+/// A round trip is short below this (as the reference Go client has it) …
 const SHORT_ROUND_TRIP: Duration = Duration::from_millis(100);
+/// … and where it is hardly longer than the shortest, however far away the peer is.
+const HARDLY_LONGER: Duration = Duration::from_millis(50);
 /// A round trip this much longer than the shortest is a queue: a deep buffer loses nothing until it is seconds long.
 const QUEUE: Duration = Duration::from_millis(200);
+/// The shortest round trip is of this time and the one before: a path that has become longer is no queue, and a queue of
+/// ours is gone by then.
+const SHORTEST_OF: Duration = Duration::from_secs(10);
 const DECREASE: f64 = 0.8;
 /// Where more than that is lost, that is what is too much; but no more than half at once: an outage loses all.
 const LARGEST_DECREASE: f64 = 0.5;
@@ -85,10 +93,10 @@ pub(super) struct Budget {
     basis: Basis,
     updated: Instant,
     encoded: EncodedRate,
-    /// The report that was acted upon last, and the shortest round trip of all.
+    /// The report that was acted upon last.
     report: Option<Instant>,
     stepped: Instant,
-    shortest: Option<Duration>,
+    shortest: ShortestRoundTrip,
 }
 
 impl Budget {
@@ -101,7 +109,7 @@ impl Budget {
             encoded: EncodedRate { bytes: 0, since: now, bps: 0.0 },
             report: None,
             stepped: now,
-            shortest: None,
+            shortest: ShortestRoundTrip { since: now, now: None, before: None },
         }
     }
 
@@ -144,12 +152,13 @@ impl Budget {
         let Some(report) = link.reception.filter(|report| self.report != Some(report.at)) else { return };
         self.report = Some(report.at);
         let Reception { loss, round_trip, arriving_bps, .. } = report.value;
-        self.shortest = [self.shortest, round_trip].into_iter().flatten().min();
+        let longer = round_trip.map(|round_trip| round_trip.saturating_sub(self.shortest.with(round_trip, now)));
         if age(self.stepped, now) < STEP_INTERVAL {
             return;
         }
-        let queued = round_trip.zip(self.shortest).is_some_and(|(now, shortest)| now > shortest + QUEUE);
-        let short = round_trip.is_some_and(|round_trip| round_trip < SHORT_ROUND_TRIP);
+        let queued = longer.is_some_and(|longer| longer > QUEUE);
+        let short =
+            round_trip.zip(longer).is_some_and(|(all, longer)| all < SHORT_ROUND_TRIP || longer < HARDLY_LONGER);
         let proven = self.encoded.bps > self.bps * PROVEN;
         self.bps = if loss > HIGH_LOSS || queued {
             // Random loss alone must not follow itself down: what arrives is only asked for when there is a queue.
@@ -190,6 +199,27 @@ fn silence(at: Instant, link: &LinkReading, now: Instant) -> Duration {
 
 fn age(at: Instant, now: Instant) -> Duration {
     now.saturating_duration_since(at)
+}
+
+/// The shortest round trip of late.
+#[derive(Clone, Copy, Debug)]
+struct ShortestRoundTrip {
+    since: Instant,
+    /// Of the time since, and of the time before it.
+    now: Option<Duration>,
+    before: Option<Duration>,
+}
+
+impl ShortestRoundTrip {
+    /// With this one too.
+    fn with(&mut self, round_trip: Duration, now: Instant) -> Duration {
+        if age(self.since, now) >= SHORTEST_OF {
+            (self.since, self.before) = (now, self.now.take());
+        }
+        let shortest = self.now.map_or(round_trip, |shortest| shortest.min(round_trip));
+        self.now = Some(shortest);
+        self.before.map_or(shortest, |before| before.min(shortest))
+    }
 }
 
 /// What the encoder made over the last second or so.

@@ -157,7 +157,7 @@ fn receiver_reports_steer_a_peer_without_estimates() {
     // Loss, round trip, and what becomes of the rate in so many seconds.
     let cases = [
         ("clean and near", 0.0, 20, 4, 800.0 * 1.2_f64.powi(3)),
-        ("clean but far", 0.0, 150, 4, 800.0),
+        ("clean and far", 0.0, 150, 4, 800.0 * 1.2_f64.powi(3)),
         ("some loss", 0.03, 20, 4, 800.0),
         ("high loss", 0.06, 20, 4, 800.0 * 0.8_f64.powi(3)),
         ("at most", 0.0, 20, 60, 3000.0),
@@ -190,6 +190,18 @@ fn a_queue_without_loss_lowers_the_rate_to_what_arrives() {
         link.reception = Some(Heard { value: reception, at: now });
     });
     assert!(world.controller.budget_bps() <= 360e3, "{}", world.controller.budget_bps());
+}
+
+#[test]
+fn a_round_trip_that_stays_longer_is_the_path_and_no_queue() {
+    let mut world = World::adaptable();
+    world.reported(3, 0.0, 50);
+    world.reported(8, 0.0, 280);
+    assert!(world.controller.budget_bps() < 400e3, "what is a queue must first be taken for one");
+    world.reported(40, 0.0, 280);
+    assert_eq!(world.controller.budget_bps(), 3000e3);
+    world.reported(8, 0.0, 360);
+    assert_eq!(world.controller.budget_bps(), 3000e3, "neither a queue nor none");
 }
 
 #[test]
