@@ -17,8 +17,11 @@ use crate::video::settings::RateConfig;
 pub(super) const STANDSTILL_PATIENCE: Duration = Duration::from_millis(500);
 /// The place of the first picture.
 pub(crate) const FIRST: usize = 0;
-/// No key frame has been sent yet.
+/// No key frame has been sent yet, or none of late.
 const NO_SEQUENCE: u32 = u32::MAX;
+/// A key frame so many packets ago is forgotten, well before the sequence numbers have come round: from 2^15 on, what
+/// comes after it would look older than it.
+const KEY_FRAME_FORGOTTEN: std::ops::Range<u16> = 0x6000..0x8000;
 
 /// One peer's link.
 #[derive(Debug)]
@@ -279,7 +282,14 @@ impl LinkMeter {
     }
 
     pub(crate) fn sent_sequence(&self, picture: usize, sequence: u16) {
-        self.pictures[picture].newest_sequence.store(sequence.into(), Relaxed);
+        let PictureMeter { newest_sequence, key_frame_sequence, .. } = &self.pictures[picture];
+        newest_sequence.store(sequence.into(), Relaxed);
+        let key_frame = key_frame_sequence.load(Relaxed);
+        let since = |key_frame: u16| KEY_FRAME_FORGOTTEN.contains(&sequence.wrapping_sub(key_frame));
+        if u16::try_from(key_frame).is_ok_and(since) {
+            // Fails when another key frame has come meanwhile.
+            let _ = key_frame_sequence.compare_exchange(key_frame, NO_SEQUENCE, Relaxed, Relaxed);
+        }
     }
 
     pub(crate) fn missed(&self, packets: u64, impossible: u64) {
@@ -338,5 +348,27 @@ impl LinkMeter {
     fn said(&self) -> MutexGuard<'_, Said> {
         // Nothing panics while holding it, and every assignment leaves it whole.
         self.said.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_needed_however_long_the_last_key_frame_is_ago() {
+        let meter = LinkMeter::of(1);
+        let key_frame = u16::MAX - 100;
+        meter.key_frame_sent(FIRST, key_frame);
+        // The last of the picture before it leave behind it.
+        meter.sent_sequence(FIRST, key_frame - 2);
+        assert!(!meter.still_needed(FIRST, key_frame - 1), "older than the key frame");
+        for packets in 0..200_000_u32 {
+            let sequence = key_frame.wrapping_add(packets as u16);
+            meter.sent_sequence(FIRST, sequence);
+            assert!(meter.still_needed(FIRST, sequence), "{packets} packets after the key frame");
+        }
+        meter.key_frame_sent(FIRST, 7);
+        assert!(meter.still_needed(FIRST, 8) && !meter.still_needed(FIRST, 6), "and the next key frame counts again");
     }
 }
