@@ -97,10 +97,16 @@ struct Packetizer {
 }
 
 impl Default for Packetizer {
-    /// Numbers begin anywhere (RFC 3550 §5.1).
     fn default() -> Self {
-        Self { payloader: H264Payloader::default(), sequence_number: rand::random() }
+        Self { payloader: H264Payloader::default(), sequence_number: first_sequence_number(rand::random()) }
     }
+}
+
+/// Numbers begin anywhere (RFC 3550 §5.1), but in the lower half, as libwebrtc has it: they must not come round before the
+/// first packet has arrived. A receiver takes the first it gets for one of before any rollover (RFC 3711 §3.3.1), and
+/// where the sender has counted one already, nothing of the stream is ever authentic to it.
+pub(super) fn first_sequence_number(random: u16) -> u16 {
+    random & 0x7fff
 }
 
 impl Packetizer {

@@ -19,6 +19,7 @@ use rtc::{rtcp, rtp};
 use super::meter::{LinkCounters, LinkMeter};
 use super::protection::{Protection, repairs};
 use super::transport_cc::agreed_extension;
+use crate::rtc::packetizer::first_sequence_number;
 use crate::rtc::stage::{Onward, Stage};
 
 /// A picture of fewer packets is protected together with those after it: a repair packet for each would double the rate.
@@ -136,8 +137,8 @@ impl Stage for FlexFec {
             // Bound again: its sequence numbers go on.
             Some(stream) => stream.number = number,
             None => {
-                let encoder =
-                    FlexFec03Encoder::new(payload_type, repair_ssrc).with_base_sequence_number(rand::random());
+                let first = first_sequence_number(rand::random());
+                let encoder = FlexFec03Encoder::new(payload_type, repair_ssrc).with_base_sequence_number(first);
                 let stream = Stream { repair_ssrc, encoder, number, block: Vec::new() };
                 self.streams.insert(info.ssrc, stream);
             }

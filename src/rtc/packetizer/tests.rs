@@ -27,6 +27,14 @@ fn a_picture_becomes_packets_that_fit_and_end_with_a_marker() {
 }
 
 #[test]
+fn numbers_do_not_come_round_before_a_receiver_has_heard_one() {
+    for random in [0, 0x7fff, 0x8000, u16::MAX] {
+        assert!(first_sequence_number(random) <= u16::MAX / 2, "{random}");
+    }
+    assert!((0..100).all(|_| Packetizer::default().sequence_number <= u16::MAX / 2));
+}
+
+#[test]
 fn parameter_sets_travel_in_front_of_the_idr() {
     let data = [nal(0x67, 10), nal(0x68, 4), nal(0x65, 200)].concat();
     let made = Packetizer::default().packetize(&picture(data, 0)).expect("packets");
