@@ -19,11 +19,14 @@ impl Pace {
         }
         // Pictures are never exactly on time: half of the camera's interval decides which is nearest.
         let tolerance = full.interval() / 2;
-        if self.due.is_some_and(|due| pts + tolerance < due) {
+        // A camera with another idea of the time has taken this one's place where the next picture would not be due for
+        // longer than it ever is.
+        let due = self.due.filter(|due| *due <= pts + rate.interval() + full.interval());
+        if due.is_some_and(|due| pts + tolerance < due) {
             return false;
         }
         // One that is later than the camera's next would have been has lost its place in the row.
-        let on_time = self.due.filter(|due| pts < *due + tolerance * 2);
+        let on_time = due.filter(|due| pts < *due + tolerance * 2);
         self.due = Some(on_time.unwrap_or(pts) + rate.interval());
         true
     }
@@ -62,5 +65,12 @@ mod tests {
         let mut pace = Pace::default();
         assert_eq!(admitted(&mut pace, [0, 33, 66, 5000, 5033, 5066], 15), [0, 66, 5000, 5066]);
         assert_eq!(admitted(&mut pace, [5100, 5133, 5166], 30), [5100, 5133, 5166], "the full rate needs no waiting");
+    }
+
+    #[test]
+    fn a_time_that_goes_back_begins_anew() {
+        let mut pace = Pace::default();
+        assert_eq!(admitted(&mut pace, [5000, 5033, 5066, 5100], 15), [5000, 5066]);
+        assert_eq!(admitted(&mut pace, [300, 333, 366, 400], 15), [300, 366]);
     }
 }
