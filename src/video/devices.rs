@@ -18,6 +18,9 @@ const SYSFS: &str = "/sys/class/video4linux";
 const BY_ID: &str = "/dev/v4l/by-id";
 /// The setting that says which camera.
 const KEY: &str = "camera.device";
+/// Cards that offer pictures and are no camera, by how their names begin: the image processor of a Raspberry Pi gives
+/// back what it is given.
+const NO_CAMERAS: [&str; 1] = ["bcm2835-isp"];
 /// The size that a camera with a range of sizes is shown at.
 const SHOWN_AT: (u32, u32) = (640, 480);
 
@@ -94,7 +97,11 @@ fn automatic(wanted: Wanted) -> Result<Node, VideoError> {
 }
 
 fn is_camera(node: &Node, wanted: Wanted) -> bool {
-    modes(&node.path, Some(wanted.size)).is_ok_and(|modes| !modes.is_empty())
+    !is_processor(&node.card) && modes(&node.path, Some(wanted.size)).is_ok_and(|modes| !modes.is_empty())
+}
+
+fn is_processor(card: &str) -> bool {
+    NO_CAMERAS.iter().any(|name| card.starts_with(name))
 }
 
 fn by_path(path: &Path) -> Result<Node, VideoError> {
@@ -230,6 +237,16 @@ fn control_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_image_processor_of_a_raspberry_pi_is_not_taken_for_a_camera() {
+        for card in ["bcm2835-isp", "bcm2835-isp-capture0"] {
+            assert!(is_processor(card), "{card}");
+        }
+        for card in ["HD Pro Webcam C920", "unicam", "mmal service 16.1", ""] {
+            assert!(!is_processor(card), "{card}");
+        }
+    }
 
     #[test]
     fn controls_are_named_as_v4l2_ctl_names_them() {
