@@ -194,7 +194,12 @@ fn basis(link: &LinkReading, before: Basis, now: Instant) -> Basis {
 
 /// How long transport-wide feedback has been due that was last heard `at`.
 fn silence(at: Instant, link: &LinkReading, now: Instant) -> Duration {
-    link.unanswered.map_or(Duration::ZERO, |since| age(at.max(since), now))
+    match link.unanswered {
+        Some(since) => age(at.max(since), now),
+        None if link.transport_cc => Duration::ZERO,
+        // What is sent is not numbered any more, and never will be told of.
+        None => age(at, now),
+    }
 }
 
 fn age(at: Instant, now: Instant) -> Duration {

@@ -266,6 +266,11 @@ fn an_estimate_does_not_age_while_nothing_is_sent_that_would_be_answered() {
     assert_eq!(world.controller.budget_bps(), 2000e3, "the answer is not late");
     world.run(Duration::from_secs(2), |_, _| {});
     assert_eq!(world.controller.budget_bps(), 200e3, "it does not come");
+
+    world.estimated(5, 2000.0);
+    world.link.unanswered = None;
+    world.run(Duration::from_secs(4), |link, _| link.transport_cc = false);
+    assert_eq!(world.controller.basis(), Basis::Silence, "none is agreed upon any more");
 }
 
 #[test]
