@@ -137,8 +137,11 @@ impl Changes {
             };
             !key.starts_with(CAMERAS) || value_in(&before) == value_in(&after)
         };
-        let applies = |key: &str| in_place(key) && same_camera(key);
         let differs = |key: &&str| before.get(key).map(|row| &row.value) != after.get(key).map(|row| &row.value);
+        // Pulses belong to the wiring they were measured on: on another board or at another frequency neutral may be full
+        // throttle. So nothing of the car is taken while its wiring waits for a restart.
+        let rewired = keys.iter().any(|key| is_wiring(key) && differs(key));
+        let applies = |key: &str| in_place(key) && same_camera(key) && !(rewired && key.starts_with("drive."));
         let (applied, mut restart): (BTreeSet<_>, BTreeSet<_>) =
             keys.into_iter().filter(differs).map(str::to_owned).partition(|key| applies(key));
         // A secret is not shown, so a row does not tell that it is another one.
@@ -176,13 +179,17 @@ const CAMERAS: &str = "cameras[";
 
 /// Whether a key can change while the daemon runs.
 fn in_place(key: &str) -> bool {
-    let fixed = ["drive.actuator", "drive.max_speed.state_file"];
-    let wires = |kind: &&ActuatorKind| key.strip_prefix("drive.").is_some_and(|key| table_of(key) == Some(kind.name));
     let free =
         ["log.", "encoder.bitrate_kbps", "rate.", "camera.controls", "camera.rear.controls", "telemetry.", "drive."];
     let of_further = key.starts_with(CAMERAS) && key.ends_with(".controls");
     let is_free = free.iter().any(|keys| key.starts_with(keys));
-    of_further || is_free && !fixed.contains(&key) && !KINDS.iter().any(wires)
+    of_further || is_free && key != "drive.max_speed.state_file" && !is_wiring(key)
+}
+
+/// Whether a key says what moves the car, and how it is wired.
+fn is_wiring(key: &str) -> bool {
+    let is_of = |kind: &&ActuatorKind| key.strip_prefix("drive.").is_some_and(|key| table_of(key) == Some(kind.name));
+    key == "drive.actuator" || KINDS.iter().any(is_of)
 }
 
 fn table_of(key: &str) -> Option<&str> {
@@ -199,6 +206,10 @@ mod tests {
     use crate::config::{ChannelFile, FileContent, Sources};
 
     const SERVER: &str = "[server]\nurl = \"wss://host\"\n";
+    /// A car of its own pulses, at a frequency that is not the usual one.
+    const BOARD: &str = "[drive]\nactuator = \"pca9685\"\n[drive.pca9685]\nfrequency_hz = 61\n[drive.calibration]\n\
+        throttle_zero = 374\nforward_zero = 399\nthrottle_min = 300\nthrottle_max = 440\nsteering_zero = 399\n\
+        steering_min = 319\nsteering_max = 479\nthrottle_steps = 20\nsteering_steps = 20\n";
 
     fn load(text: &str) -> Loaded {
         let content = FileContent { bytes: text.into(), world_readable: false };
@@ -216,7 +227,7 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 15] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 17] = [
             (
                 "[[cameras]]\nname = \"left\"\nkind = \"usb\"",
                 "[[cameras]]\nname = \"left\"\nkind = \"usb\"\ncontrols = { gain = 3 }",
@@ -267,6 +278,32 @@ mod tests {
                 &["drive.limits.throttle_cap"],
                 &["metrics.allow_remote", "metrics.listen"],
             ),
+            (
+                BOARD,
+                "[drive]\nactuator = \"pca9685\"\ndeadline_ms = 200\n[drive.pca9685]\nfrequency_hz = 50\n\
+                 [drive.calibration]\nthrottle_zero = 307\nforward_zero = 327\nthrottle_min = 246\n\
+                 throttle_max = 360\nsteering_zero = 327\nsteering_min = 261\nsteering_max = 392\n\
+                 throttle_steps = 20\nsteering_steps = 20\n[log]\nlevel = \"debug\"",
+                &["log.level"],
+                &[
+                    "drive.calibration.forward_zero",
+                    "drive.calibration.steering_max",
+                    "drive.calibration.steering_min",
+                    "drive.calibration.steering_zero",
+                    "drive.calibration.throttle_max",
+                    "drive.calibration.throttle_min",
+                    "drive.calibration.throttle_zero",
+                    "drive.deadline_ms",
+                    "drive.max_speed.ceiling",
+                    "drive.pca9685.frequency_hz",
+                ],
+            ),
+            (
+                BOARD,
+                "[drive]\nactuator = \"simulated\"",
+                &[],
+                &["drive.actuator", "drive.calibration.throttle_zero", "drive.pca9685.frequency_hz"],
+            ),
         ];
         for (before, after, applied, restart) in rows {
             let found = changes(before, after);
@@ -288,6 +325,17 @@ mod tests {
         assert_eq!((once.applied.len(), once.restart.len()), (1, 1));
         let again = Changes::between((&once.in_force, &first.config), (&second.effective, &second.config));
         assert_eq!((again.applied.len(), again.restart.len()), (0, 1));
+    }
+
+    #[test]
+    fn pulses_that_wait_with_their_wiring_are_not_in_force_for_parking_either() {
+        let after = BOARD.replace("frequency_hz = 61", "frequency_hz = 50").replace("= 374", "= 307");
+        let after = after.replace("throttle_min = 300", "throttle_min = 246");
+        let (before, after) = (load(&format!("{SERVER}{BOARD}")), load(&format!("{SERVER}{after}")));
+        let changes = Changes::between((&before.effective, &before.config), (&after.effective, &after.config));
+        let drives = |rows: &[Effective]| rows.iter().filter(|row| row.key.starts_with("drive.")).cloned().collect();
+        let [kept, old]: [Vec<_>; 2] = [&changes.in_force, &before.effective].map(|rows| drives(rows));
+        assert_eq!(kept, old);
     }
 
     #[test]
