@@ -3,18 +3,25 @@
 //! The system's resolver waits five seconds and more for a name server that does not answer, and cannot be hurried: what
 //! it was asked while the path was dead it answers long after the path is back. So a question that hangs is left hanging
 //! and asked again beside it, and who has the addresses of an earlier answer goes on with those.
+//!
+//! Each question is a thread of its own, for it can hang longer than anything else may wait: on the runtime's blocking
+//! threads, of which there are few, the end of the car would wait for them.
 
 mod memory;
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use memory::{Memory, Step};
+
+/// Name of each thread that asks.
+const THREAD_NAME: &str = "resolver";
 
 /// How long an answer is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +57,19 @@ pub enum ResolveError {
 
 /// Asks the system's resolver, and remembers what it answered. One for all who ask for the same names, of which there are
 /// as many as a channel file has.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Resolver {
     names: Arc<Mutex<HashMap<String, Memory>>>,
     /// Changes with every answer.
     answers: watch::Sender<()>,
-    /// Questions under way; bounded for each name by [`Memory`].
-    questions: Mutex<JoinSet<()>>,
+    /// Asks the system, and may hang.
+    look_up: fn(&str) -> io::Result<Vec<IpAddr>>,
+}
+
+impl Default for Resolver {
+    fn default() -> Self {
+        Self { names: Arc::default(), answers: watch::Sender::default(), look_up }
+    }
 }
 
 impl Resolver {
@@ -90,21 +103,30 @@ impl Resolver {
         look(lock(&self.names).entry(name.to_owned()).or_default())
     }
 
+    /// Asks on a thread of its own, of which [`Memory`] bounds the number for each name. It ends with its answer; nobody
+    /// waits for it, at the end of the process neither.
     fn ask(&self, name: &str, question: u64) {
-        let (name, names, answers) = (name.to_owned(), self.names.clone(), self.answers.clone());
-        let mut questions = lock(&self.questions);
-        while questions.try_join_next().is_some() {}
-        questions.spawn(async move {
-            let outcome = tokio::net::lookup_host((name.as_str(), 0)).await;
-            let outcome = match outcome.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>()) {
+        let (asked, names, answers, look_up) =
+            (name.to_owned(), self.names.clone(), self.answers.clone(), self.look_up);
+        let asking = move || {
+            let outcome = match look_up(&asked) {
                 Ok(addresses) if addresses.is_empty() => Err(ResolveError::NoAddress),
                 Ok(addresses) => Ok(addresses),
                 Err(error) => Err(ResolveError::Refused(error.to_string())),
             };
-            lock(&names).entry(name).or_default().answered(question, outcome);
+            lock(&names).entry(asked).or_default().answered(question, outcome);
             answers.send_replace(());
-        });
+        };
+        if let Err(error) = thread::Builder::new().name(THREAD_NAME.into()).spawn(asking) {
+            let refused = ResolveError::Refused(format!("no thread to ask on: {error}"));
+            self.with(name, |memory| memory.answered(question, Err(refused)));
+            self.answers.send_replace(());
+        }
     }
+}
+
+fn look_up(name: &str) -> io::Result<Vec<IpAddr>> {
+    Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -144,5 +166,25 @@ mod tests {
         let answers = futures_util::future::join_all(asked).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
         assert_eq!(resolver.with("localhost", |memory| memory.asked()), 1);
+    }
+
+    #[test]
+    fn questions_that_hang_leave_the_runtime_s_blocking_threads_to_those_who_end_the_car() {
+        fn hangs(_: &str) -> io::Result<Vec<IpAddr>> {
+            thread::sleep(Duration::from_secs(5));
+            Err(io::ErrorKind::TimedOut.into())
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().max_blocking_threads(1).build();
+        let runtime = runtime.expect("a thread");
+        runtime.block_on(async {
+            let resolver = Resolver { look_up: hangs, ..Resolver::default() };
+            let patience = Patience { known: Duration::ZERO, unknown: Duration::from_millis(10) };
+            let asked = ["a", "b", "c", "d", "e"].map(|name| resolver.addresses(name, patience));
+            let answers = futures_util::future::join_all(asked).await;
+            assert!(answers.iter().all(|answer| *answer == Err(ResolveError::Silent)), "{answers:?}");
+            let parked = tokio::task::spawn_blocking(|| ());
+            tokio::time::timeout(Duration::from_secs(2), parked).await.expect("at once").expect("no panic");
+        });
+        runtime.shutdown_background();
     }
 }

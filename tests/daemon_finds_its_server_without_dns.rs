@@ -20,6 +20,7 @@ use lab::net::{FAR_ADDRESS, Net};
 use lab::{Agrees, Event, ONE_AT_A_TIME, Scenario, far};
 use rtcpub::signal::settings::{SignalConfig, TlsConfig};
 use rtcpub::signal::tls::hex;
+use rustix::process::Signal;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -146,4 +147,21 @@ async fn a_dns_server_that_is_not_there_at_first_delays_the_first_session_by_a_s
     let first = far.picture_after(there).await;
     println!("first picture {first:?} after the DNS server is there");
     assert!(first < Duration::from_secs(3), "{first:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_dns_server_that_is_silent_does_not_delay_the_end() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let dns = Dns::default();
+    dns.silent.store(true, Ordering::SeqCst);
+    let (far, file) = (Far::serve(dns).await, ChannelFile::with(""));
+    let mut daemon = far.daemon(&file);
+    daemon.says("no session with the server").await;
+    // Several questions hang by now, each for longer than the end may take.
+    let asked = Instant::now();
+    daemon.signal(Signal::TERM);
+    let ended = daemon.exited().await;
+    let took = asked.elapsed();
+    assert_eq!(ended.code, Some(0), "{}", ended.text());
+    assert!(took < Duration::from_secs(2), "{took:?}");
 }
