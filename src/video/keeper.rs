@@ -54,7 +54,7 @@ impl Keeper {
             let error = if self.name.is_some() { error.of_further() } else { error };
             let Verdict::RetryAt(at) = watched.recovery.lost(&error, now()) else { break Err(error) };
             self.tell_lost(&error, &mut watched);
-            self.show_placeholder(&mut watched).await;
+            self.show_placeholder(&mut watched, &shutdown).await;
             tokio::select! {
                 () = shutdown.cancelled() => break Ok(()),
                 () = tokio::time::sleep_until(at.into()) => {}
@@ -82,7 +82,12 @@ impl Keeper {
         };
         watched.recovery.opened(now());
         let lost = self.watch(&pipeline, watched, shutdown).await;
+        let progress = pipeline.progress();
         let stopped = stop(Some(pipeline)).await;
+        if progress.last_unit().is_some() {
+            // It took the queue over, seen to play or not: a placeholder from before is not heard any more.
+            let _ = stop(watched.placeholder.take()).await;
+        }
         // What hangs is the graver loss: it stays behind, with its device.
         lost.map(|lost| stopped.err().unwrap_or(lost))
     }
@@ -90,17 +95,7 @@ impl Keeper {
     async fn open(&self, shutdown: &CancellationToken) -> Option<Result<Pipeline, VideoError>> {
         let (config, overlay) = (self.config_now(), self.overlay.clone());
         let (units, control) = (self.units.clone(), self.control.clone());
-        let opening = on_a_thread(START_DEADLINE, move || Pipeline::start_steered(&config, overlay, units, control));
-        tokio::pin!(opening);
-        tokio::select! {
-            opened = &mut opening => Some(opened.unwrap_or(Err(VideoError::StartTimedOut { within: START_DEADLINE }))),
-            () = shutdown.cancelled() => {
-                // A camera that is being opened is let go as any other.
-                let opened = tokio::time::timeout(STOP_DEADLINE, opening).await;
-                let _ = stop(opened.ok().flatten().and_then(Result::ok)).await;
-                None
-            }
-        }
+        open(move || Pipeline::start_steered(&config, overlay, units, control), shutdown).await
     }
 
     fn name(&self) -> Option<&str> {
@@ -178,18 +173,40 @@ impl Keeper {
         });
     }
 
-    async fn show_placeholder(&self, watched: &mut Watched) {
-        if !self.config.camera.placeholder || watched.placeholder.is_some() {
+    /// Unless one is shown already that is well.
+    async fn show_placeholder(&self, watched: &mut Watched, shutdown: &CancellationToken) {
+        if !self.config.camera.placeholder {
             return;
         }
+        if watched.placeholder.as_ref().is_some_and(|shown| !shown.state().borrow().is_final()) {
+            return;
+        }
+        let _ = stop(watched.placeholder.take()).await;
         let CameraState::Lost { since, .. } = *self.state.borrow() else { return };
         let since = since.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let (config, units, control) = (self.config.clone(), self.units.clone(), self.control.clone());
-        let opening = on_a_thread(START_DEADLINE, move || Pipeline::start_placeholder(&config, since, units, control));
-        match opening.await {
+        match open(move || Pipeline::start_placeholder(&config, since, units, control), shutdown).await {
             Some(Ok(placeholder)) => watched.placeholder = Some(placeholder),
             Some(Err(error)) => tracing::debug!(%error, "no placeholder"),
-            None => tracing::debug!("no placeholder: it does not start"),
+            None => {}
+        }
+    }
+}
+
+/// Starts a pipeline; `None` when the end is asked for meanwhile.
+async fn open(
+    start: impl FnOnce() -> Result<Pipeline, VideoError> + Send + 'static,
+    shutdown: &CancellationToken,
+) -> Option<Result<Pipeline, VideoError>> {
+    let opening = on_a_thread(START_DEADLINE, start);
+    tokio::pin!(opening);
+    tokio::select! {
+        opened = &mut opening => Some(opened.unwrap_or(Err(VideoError::StartTimedOut { within: START_DEADLINE }))),
+        () = shutdown.cancelled() => {
+            // What is being opened is let go as any other.
+            let opened = tokio::time::timeout(STOP_DEADLINE, opening).await;
+            let _ = stop(opened.ok().flatten().and_then(Result::ok)).await;
+            None
         }
     }
 }

@@ -76,6 +76,13 @@ pub enum PipelineState {
     Failed(VideoError),
 }
 
+impl PipelineState {
+    /// Whether nothing more comes out.
+    pub(super) fn is_final(&self) -> bool {
+        matches!(self, Self::Ended | Self::Failed(_))
+    }
+}
+
 impl Pipeline {
     /// Starts capture and encoding; access units leave through `units`, the first an IDR. Blocks while devices are
     /// opened: a few milliseconds for the test picture, up to a second for some cameras.
@@ -215,6 +222,11 @@ impl Pipeline {
         self.progress.last_unit()
     }
 
+    /// As [`Pipeline::last_unit`], also when the pipeline is gone.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// How the pipeline is doing, and each change of it. Closes when the pipeline is gone.
     pub fn state(&self) -> watch::Receiver<PipelineState> {
         self.state.clone()
@@ -268,14 +280,14 @@ impl Pipeline {
 
 /// When the newest access unit came out.
 #[derive(Clone, Debug, Default)]
-struct Progress(Arc<Mutex<Option<Instant>>>);
+pub(super) struct Progress(Arc<Mutex<Option<Instant>>>);
 
 impl Progress {
     fn note(&self, at: Instant) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
     }
 
-    fn last_unit(&self) -> Option<Instant> {
+    pub(super) fn last_unit(&self) -> Option<Instant> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,6 +19,25 @@ mod pair;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
+fn keeper(
+    camera: CameraConfig,
+    rear: Option<RearConfig>,
+) -> (Keeper, AccessUnitReceiver, watch::Receiver<CameraState>) {
+    let bitrate = Bitrate::from_kbps(800).expect("a valid rate");
+    let encoder = EncoderConfig { choice: EncoderChoice::Auto, bitrate, key_frame_interval: Duration::from_secs(60) };
+    let (sender, units) = access_unit_channel();
+    let (announce, state) = watch::channel(CameraState::Starting);
+    let keeper = Keeper {
+        name: None,
+        config: VideoConfig { camera, rear, encoder },
+        overlay: OverlaySource::new(|| OverlayState::PARKED),
+        units: sender,
+        control: VideoControl::new(bitrate),
+        state: announce,
+    };
+    (keeper, units, state)
+}
+
 /// A picture that is kept.
 struct Kept {
     units: AccessUnitReceiver,
@@ -44,21 +63,8 @@ impl Kept {
     }
 
     fn start_with(camera: CameraConfig, rear: Option<RearConfig>) -> Self {
-        let bitrate = Bitrate::from_kbps(800).expect("a valid rate");
-        let encoder =
-            EncoderConfig { choice: EncoderChoice::Auto, bitrate, key_frame_interval: Duration::from_secs(60) };
-        let (sender, units) = access_unit_channel();
-        let (announce, state) = watch::channel(CameraState::Starting);
-        let control = VideoControl::new(bitrate);
-        let keeper = Keeper {
-            name: None,
-            config: VideoConfig { camera, rear, encoder },
-            overlay: OverlaySource::new(|| OverlayState::PARKED),
-            units: sender,
-            control: control.clone(),
-            state: announce,
-        };
-        let shutdown = CancellationToken::new();
+        let (keeper, units, state) = keeper(camera, rear);
+        let (control, shutdown) = (keeper.control.clone(), CancellationToken::new());
         let keeping = tokio::spawn(keeper.keep(shutdown.clone()));
         Self { units, state, control, shutdown, keeping }
     }
@@ -166,6 +172,63 @@ async fn a_placeholder_is_shown_meanwhile_and_gives_way_with_an_idr() {
         }
     }
     panic!("the camera never takes over");
+}
+
+/// A keeper of this source that shows a placeholder, and has lost it.
+fn lost(source: &str) -> (Keeper, AccessUnitReceiver, Watched) {
+    let size = Size::new(320, 240).expect("a valid size");
+    let framerate = Framerate::new(30).expect("a valid rate");
+    let mut camera = CameraConfig::new(Source::Pipeline(source.to_owned()), size, framerate);
+    camera.placeholder = true;
+    let (keeper, units, _) = keeper(camera, None);
+    let (cause, message) = (LossCause::Missing, String::new());
+    keeper.state.send_replace(CameraState::Lost { cause, message, since: SystemTime::UNIX_EPOCH });
+    let recovery = Recovery::new(keeper.config.camera.stall);
+    (keeper, units, Watched { recovery, placeholder: None, told: None })
+}
+
+#[tokio::test]
+async fn a_try_that_gave_a_picture_and_failed_unseen_makes_room_for_another_placeholder() {
+    let (keeper, mut units, mut watched) = lost("videotestsrc num-buffers=1");
+    let shutdown = CancellationToken::new();
+    keeper.show_placeholder(&mut watched, &shutdown).await;
+    assert!(units.recv().await.is_some_and(|unit| unit.idr) && watched.placeholder.is_some());
+    // Nobody looks while the try plays: all of it happens within one of these.
+    let busy = async {
+        for _ in 0..100 {
+            thread::sleep(Duration::from_millis(500));
+            tokio::task::yield_now().await;
+        }
+    };
+    let ended = tokio::select! {
+        ended = keeper.run_once(&mut watched, &shutdown) => ended,
+        () = busy => panic!("the try never ends"),
+    };
+    assert!(matches!(ended, Some(VideoError::Ended { .. })), "{ended:?}");
+    assert_eq!(keeper.state.borrow().name(), "lost", "it was not seen to play");
+    assert!(watched.placeholder.is_none(), "what it offers would be dropped");
+    keeper.show_placeholder(&mut watched, &shutdown).await;
+    while units.try_recv().is_some() {}
+    let unit = tokio::time::timeout(PATIENCE, units.recv()).await.expect("in time");
+    assert!(unit.is_some(), "and the next is heard");
+    let _ = stop(watched.placeholder.take()).await;
+}
+
+#[tokio::test]
+async fn a_placeholder_that_has_failed_is_replaced() {
+    let (keeper, _units, mut watched) = lost("videotestsrc num-buffers=2");
+    let (overlay, units, control) = (keeper.overlay.clone(), keeper.units.clone(), keeper.control.clone());
+    let failed = Pipeline::start_steered(&keeper.config, overlay, units, control).expect("it starts");
+    failed.state().wait_for(PipelineState::is_final).await.expect("it is held here");
+    watched.placeholder = Some(failed);
+    let shutdown = CancellationToken::new();
+    keeper.show_placeholder(&mut watched, &shutdown).await;
+    let shown = watched.placeholder.as_ref().expect("there is one").state();
+    assert!(!shown.borrow().is_final(), "{:?}", *shown.borrow());
+    keeper.show_placeholder(&mut watched, &shutdown).await;
+    let still = watched.placeholder.as_ref().expect("there is one").state();
+    assert!(still.same_channel(&shown), "one that is well stays");
+    let _ = stop(watched.placeholder.take()).await;
 }
 
 fn frame(pipe: &mut PipeWriter, luma: u8) {

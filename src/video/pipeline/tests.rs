@@ -83,7 +83,7 @@ impl Running {
         loop {
             tokio::select! {
                 unit = self.next() => taken.push(unit.expect("the pipeline holds the queue open")),
-                last = state.wait_for(is_final) => { last.expect("the pipeline is there"); break }
+                last = state.wait_for(PipelineState::is_final) => { last.expect("the pipeline is there"); break }
             }
         }
         taken.extend(std::iter::from_fn(|| self.units.try_recv()));
@@ -92,13 +92,9 @@ impl Running {
 
     async fn last_state(&self) -> PipelineState {
         let mut state = self.pipeline.state();
-        let last = tokio::time::timeout(PATIENCE, state.wait_for(is_final)).await;
+        let last = tokio::time::timeout(PATIENCE, state.wait_for(PipelineState::is_final)).await;
         last.expect("a final state").expect("the pipeline is there").clone()
     }
-}
-
-fn is_final(state: &PipelineState) -> bool {
-    matches!(state, PipelineState::Ended | PipelineState::Failed(_))
 }
 
 fn stamp(picture: &decode::Picture) -> Option<Stamp> {

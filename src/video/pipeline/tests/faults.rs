@@ -51,7 +51,7 @@ async fn a_source_that_fails_later_is_announced_with_key_and_remedy() {
             Err(error) => error.to_string(),
             Ok(pipeline) => {
                 let mut state = pipeline.state();
-                let last = tokio::time::timeout(PATIENCE, state.wait_for(is_final)).await;
+                let last = tokio::time::timeout(PATIENCE, state.wait_for(PipelineState::is_final)).await;
                 match last.expect("a final state").expect("the pipeline is there").clone() {
                     PipelineState::Failed(error) => error.to_string(),
                     other => panic!("{description}: {other:?}"),
