@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::boards;
-use crate::config::{Config, without_url_password};
+use crate::config::{Config, without_passwords};
 use crate::video::devices;
 use crate::video::error::VideoError;
 use crate::video::further::{CameraName, FurtherCamera};
@@ -27,7 +27,7 @@ pub(super) fn pipelines(config: &Config) -> Vec<String> {
 /// To be pasted; or why nothing would run.
 fn pipeline(line: Result<String, VideoError>) -> String {
     match line {
-        Ok(line) => without_url_password(&line),
+        Ok(line) => without_passwords(&line),
         Err(error) => format!("None now: {error}"),
     }
 }

@@ -169,7 +169,7 @@ fn source(source: &Source) -> String {
 }
 
 fn shown(description: &str) -> String {
-    crate::config::without_url_password(description)
+    crate::config::without_passwords(description)
 }
 
 /// What pulses are explained by where nobody makes them: that of the reference's car.

@@ -31,7 +31,7 @@ pub use facts::{ChannelFile, FileContent, ReadFile};
 pub use origin::{Origin, Position};
 pub use paths::path_component;
 pub use problem::{Problem, Problems, Warning};
-pub(crate) use problem::{printable, without_url_password};
+pub(crate) use problem::{printable, without_passwords};
 pub use secrets::{CredentialError, FromFile, read_credential};
 pub use show::{Effective, Shown, document as show};
 

@@ -10,6 +10,9 @@ pub(super) const MAX_PROBLEMS: usize = 100;
 /// Longest piece of a value or key that a message repeats, in characters.
 const MAX_SHOWN: usize = 80;
 
+/// How the names of properties end that hold passwords.
+const PASSWORD_PROPERTIES: [&str; 3] = ["-pw", "passphrase", "password"];
+
 /// What stands in a message in place of a value that may be a secret.
 pub(super) const REDACTED: &str = "[redacted]";
 
@@ -135,9 +138,9 @@ impl Collector {
     }
 }
 
-/// A piece of someone's input that a message repeats: without the passwords of URLs, not longer than [`MAX_SHOWN`].
+/// A piece of someone's input that a message repeats: without its passwords, not longer than [`MAX_SHOWN`].
 fn shorten(text: &str) -> String {
-    let text = without_url_password(text);
+    let text = without_passwords(text);
     match text.char_indices().nth(MAX_SHOWN) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
@@ -149,8 +152,46 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars().flat_map(escape_control).collect()
 }
 
+/// Without the passwords that a camera's pipeline holds: those of its URLs and of its elements' properties.
+pub(crate) fn without_passwords(text: &str) -> String {
+    without_property_passwords(&without_url_passwords(text))
+}
+
+/// Blanks the value of each `name=value`, bare or quoted, whose name ends as those of GStreamer's passwords do
+/// (`user-pw`, `proxy-pw`, `passphrase`).
+fn without_property_passwords(text: &str) -> String {
+    let (mut shown, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(equals) = rest.find('=') {
+        let (name, value) = (rest[..equals].trim_end(), rest[equals + 1..].trim_start());
+        shown.push_str(&rest[..rest.len() - value.len()]);
+        rest = value;
+        if PASSWORD_PROPERTIES.iter().any(|end| name.to_ascii_lowercase().ends_with(end)) {
+            shown.push_str(REDACTED);
+            rest = &value[value_length(value)..];
+        }
+    }
+    shown + rest
+}
+
+/// How long the value is that a property's text begins with, in bytes, as gst_parse_launch reads it: `\` takes the next
+/// character's meaning away.
+fn value_length(text: &str) -> usize {
+    let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''));
+    let mut escaped = false;
+    for (at, c) in text.char_indices().skip(usize::from(quote.is_some())) {
+        match quote {
+            _ if escaped => escaped = false,
+            _ if c == '\\' => escaped = true,
+            Some(quote) if c == quote => return at + c.len_utf8(),
+            None if c.is_whitespace() => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
 /// Blanks `user:password@` in every `scheme://user:password@host` of a text (camera pipelines hold such URLs).
-pub(crate) fn without_url_password(text: &str) -> String {
+fn without_url_passwords(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(start) = rest.find("://") {
@@ -183,6 +224,11 @@ mod tests {
             ("rtsp://joe:pw@cam/1 rtsp://b:c@d", "rtsp://[redacted]@cam/1 rtsp://[redacted]@d".to_owned()),
             ("wss://p@ss@host", "wss://[redacted]@host".to_owned()),
             ("wss://host:1/@", "wss://host:1/@".to_owned()),
+            ("s user-id=a user-pw=hunter2 ! t", "s user-id=a user-pw=[redacted] ! t".to_owned()),
+            ("s user-pw = \"hun \\\"ter2\" x=1", "s user-pw = [redacted] x=1".to_owned()),
+            ("s Passphrase='a b' password=a\\ b", "s Passphrase=[redacted] password=[redacted]".to_owned()),
+            ("s user-pw=\"open", "s user-pw=[redacted]".to_owned()),
+            ("s user-pw=", "s user-pw=[redacted]".to_owned()),
         ];
         for (text, shown) in rows {
             assert_eq!(shorten(text), shown);

@@ -5,7 +5,7 @@ use std::fmt;
 use config::ValueKind;
 
 use super::origin::Origin;
-use super::problem::{REDACTED, printable, without_url_password};
+use super::problem::{REDACTED, printable, without_passwords};
 use super::schema::Kind;
 
 /// One key's effective value and where it comes from.
@@ -28,13 +28,13 @@ pub enum Shown {
     Secret,
     /// A number, boolean or list as TOML writes it.
     Plain(String),
-    /// A string, unquoted, without the passwords of URLs.
+    /// A string, unquoted, without its passwords.
     Text(String),
 }
 
 impl Shown {
     pub(super) fn text(text: impl AsRef<str>) -> Self {
-        Self::Text(without_url_password(text.as_ref()))
+        Self::Text(without_passwords(text.as_ref()))
     }
 
     /// A value of the given kind; of an unknown kind it is held to be a secret.

@@ -21,10 +21,10 @@ const SHORTEST_SECRET: usize = 4;
 const MANY_BYTES: usize = 16;
 
 /// Names whose values are secrets, however the rest of the line is written.
-const NAMES: [&str; 6] = ["password", "passwd", "pwd", "ufrag", "credential", "secret"];
+const NAMES: [&str; 8] = ["password", "passwd", "passphrase", "-pw", "pwd", "ufrag", "credential", "secret"];
 
 /// Those after whose colon no sentence begins.
-const PASSWORDS: [&str; 4] = ["password", "passwd", "pwd", "ufrag"];
+const PASSWORDS: [&str; 6] = ["password", "passwd", "passphrase", "-pw", "pwd", "ufrag"];
 
 /// What an SDP lets a peer in by (RFC 8839 §5.4).
 const SDP_SECRETS: [&str; 2] = ["ice-pwd:", "ice-ufrag:"];
@@ -154,11 +154,12 @@ fn assigned(text: &str, name_end: usize, bare: bool) -> Option<Span> {
     let value = rest.strip_prefix([':', '='])?;
     let equals = rest.starts_with('=');
     let value = past_colour(value).trim_start().trim_start_matches("Some(");
-    let opened = value.trim_start_matches('\\').strip_prefix('"');
+    let quoted = value.trim_start_matches('\\');
+    let quote = quoted.chars().next().filter(|quote| matches!(quote, '"' | '\''));
     let start = |value: &str| text.len() - value.len();
-    match opened {
+    match quote {
         _ if value.starts_with(REDACTED) => None,
-        Some(value) => Some(run(text, start(value), |c| matches!(c, '"' | '\\'))),
+        Some(quote) => Some(run(text, start(&quoted[1..]), |c| c == quote || c == '\\')),
         None if equals || bare => Some(run(text, start(value), |c| {
             c.is_whitespace() || matches!(c, ',' | ';' | ')' | '}' | '&' | '"' | '\\')
         })),
@@ -246,6 +247,10 @@ mod tests {
             ("credential: Some(\"xyz\")", "credential: Some(\"[redacted]\")"),
             ("{\\\"password\\\":\\\"xyz\\\"}", "{\\\"password\\\":\\\"[redacted]\\\"}"),
             ("remoteUfrag: abc, remotePwd: xyz", "remoteUfrag: [redacted], remotePwd: [redacted]"),
+            (
+                "rtspsrc user-id=a user-pw=xyz ! srtsrc passphrase='x y' !",
+                "rtspsrc user-id=a user-pw=[redacted] ! srtsrc passphrase='[redacted]' !",
+            ),
             ("pwd=xyz ufrag=abc", "pwd=[redacted] ufrag=[redacted]"),
             ("\u{1b}[3mpwd\u{1b}[0m\u{1b}[2m=\u{1b}[0mxyz", "\u{1b}[3mpwd\u{1b}[0m\u{1b}[2m=\u{1b}[0m[redacted]"),
             ("payload: 0x00112233445566778899aabbccddeeff.", "payload: 0x[redacted]."),
