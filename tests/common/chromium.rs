@@ -44,6 +44,9 @@ pub struct Chromium {
     _profile: tempfile::TempDir,
 }
 
+/// What `.ci/setup` takes for a browser.
+const BROWSERS: [&str; 3] = ["chromium", "chromium-browser", "google-chrome"];
+
 /// One page of a browser.
 #[derive(Clone)]
 pub struct Page {
@@ -55,15 +58,13 @@ impl Chromium {
     /// Starts one; fails, naming the package, when there is none.
     pub async fn start() -> Self {
         let profile = tempfile::tempdir().expect("a directory");
-        let mut child = Command::new("chromium")
-            .args(FLAGS)
-            .arg(format!("--user-data-dir={}", profile.path().display()))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap_or_else(|error| panic!("chromium does not start ({error}): apt-get install chromium"));
+        let start = |browser: &&str| {
+            let mut command = Command::new(browser);
+            command.args(FLAGS).arg(format!("--user-data-dir={}", profile.path().display()));
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true).spawn().ok()
+        };
+        let mut child =
+            BROWSERS.iter().find_map(start).unwrap_or_else(|| panic!("none of {BROWSERS:?} starts: .ci/setup test"));
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let endpoint = within("the browser's address", async {
             while let Some(line) = lines.next_line().await.expect("it is read") {
