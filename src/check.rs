@@ -15,8 +15,9 @@ use url::Host;
 use crate::config::{Config, Loaded, printable};
 use crate::drive::settings::DriveConfig;
 use crate::resolver::{Patience, Resolver};
-use crate::rtc::settings::IceServer;
+use crate::rtc::settings::{IceServer, TurnServer, TurnTransport};
 use crate::signal::settings::TlsConfig;
+use crate::signal::tls::{CA_FILE_REMEDY, roots};
 
 /// A resolver that takes longer than this has no use when the car is waiting.
 const DNS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -117,8 +118,14 @@ async fn resolve_one(resolver: &Resolver, name: String) -> Resolved {
 
 fn files_and_devices(config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
-    if let TlsConfig::CaFile(path) = &config.signal.tls {
-        lines.push(ca_file(path));
+    let turn = config.rtc.ice.servers.iter().filter_map(|server| match server {
+        IceServer::Turn(TurnServer { transport: TurnTransport::Tls(judgement), .. }) => Some(judgement),
+        _ => None,
+    });
+    for judgement in std::iter::once(&config.signal.tls).chain(turn) {
+        if let TlsConfig::CaFile(path) = judgement {
+            lines.push(ca_file(path));
+        }
     }
     lines.extend(devices(&config.drive).into_iter().map(|path| match path.exists() {
         true => format!("{} is there", path.display()),
@@ -129,13 +136,11 @@ fn files_and_devices(config: &Config) -> Vec<String> {
     lines
 }
 
+/// It could be used a moment ago, when the configuration was read.
 fn ca_file(path: &Path) -> String {
-    match std::fs::read_to_string(path) {
-        Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => {
-            format!("{} holds {} certificate(s)", path.display(), text.matches("-----BEGIN CERTIFICATE-----").count())
-        }
-        Ok(_) => format!("{} holds no certificate: it must be a PEM file", path.display()),
-        Err(error) => format!("{} cannot be read ({error}): correct tls.ca_file", path.display()),
+    match std::fs::read(path).map_err(|error| error.to_string()).and_then(|pem| roots(&pem)) {
+        Ok(roots) => format!("{} holds {} certificate(s)", path.display(), roots.len()),
+        Err(reason) => format!("{}: {reason}; {CA_FILE_REMEDY}", path.display()),
     }
 }
 

@@ -178,6 +178,14 @@ fn a_host_that_does_not_resolve_is_shown_with_its_remedy() {
 }
 
 #[test]
+fn a_ca_file_that_is_not_there_is_no_right_configuration() {
+    let machine = Machine::new().with(FILE, &format!("{RIGHT}[tls]\nca_file = \"/nowhere/ca.pem\"\n"));
+    let ended = machine.run(&["check", CHANNEL]);
+    assert_eq!((ended.code, ended.out.as_str()), (Some(78), ""));
+    assert!(ended.err.contains("tls.ca_file = \"/nowhere/ca.pem\": cannot be read"), "{}", ended.err);
+}
+
+#[test]
 fn the_example_in_this_repository_is_right() {
     let ended = Machine::new().run(&["check", "--config", "config/example.toml"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));

@@ -327,9 +327,9 @@ async fn a_refused_credential_is_told_with_its_remedy_and_costs_only_the_relay()
 async fn a_certificate_that_does_not_verify_is_told_and_costs_only_the_relay() {
     let coturn = Coturn::start();
     let cases = [
-        (TlsConfig::Pin([7; 32]), "tls.pin_sha256"),
+        (TlsConfig::Pin([7; 32]), "ice.servers[0].tls_pin_sha256"),
         (TlsConfig::SystemRoots, "certificate"),
-        (TlsConfig::CaFile("/nonexistent/ca.pem".into()), "/nonexistent/ca.pem"),
+        (TlsConfig::CaFile("/nonexistent/ca.pem".into()), "ice.servers[0].tls_ca_file /nonexistent/ca.pem"),
     ];
     for (judgement, remark) in cases {
         let server = coturn.turn(TurnTransport::Tls(judgement), static_credential());

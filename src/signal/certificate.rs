@@ -9,7 +9,7 @@ use tokio_rustls::TlsConnector;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::settings::TlsConfig;
-use super::tls::{certificate_sha256, client_config, hex};
+use super::tls::{TLS_KEYS, certificate_sha256, client_config, hex};
 
 /// A leaf certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl LeafCertificate {
 /// # Errors
 /// When there is no TLS at the other end.
 pub async fn peek(tcp: TcpStream, name: ServerName<'static>) -> io::Result<LeafCertificate> {
-    let connector = TlsConnector::from(client_config(&TlsConfig::Insecure).map_err(io::Error::other)?);
+    let connector = TlsConnector::from(client_config(&TlsConfig::Insecure, TLS_KEYS).map_err(io::Error::other)?);
     let stream = connector.connect(name, tcp).await?;
     let (_, session) = stream.get_ref();
     let leaf = session.peer_certificates().and_then(<[_]>::first).and_then(LeafCertificate::read);

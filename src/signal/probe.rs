@@ -62,7 +62,8 @@ async fn connect(addresses: &[SocketAddr]) -> Result<(SocketAddr, String), Failu
 async fn handshake(config: &SignalConfig, address: SocketAddr) -> Result<((), String), Failure> {
     let host = config.server.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
     let name = ServerName::try_from(host).map_err(|error| Failure::new(error, "correct server.url"))?;
-    let client = tls::client_config(&config.tls).map_err(|error| Failure::new(error, "correct the tls section"))?;
+    let client = tls::client_config(&config.tls, tls::TLS_KEYS)
+        .map_err(|error| Failure::new(error, "correct the tls section"))?;
     let begin = now();
     let connecting =
         async { TlsConnector::from(client).connect(name.clone(), TcpStream::connect(address).await?).await };

@@ -205,7 +205,7 @@ pub async fn connect(config: &SignalConfig, resolver: &Resolver) -> Result<(Sock
     if url.scheme() == "ws" {
         return upgrade(request, tcp).await.map(routed);
     }
-    let connector = TlsConnector::from(tls::client_config(&config.tls)?);
+    let connector = TlsConnector::from(tls::client_config(&config.tls, tls::TLS_KEYS)?);
     let name = ServerName::try_from(host.clone()).map_err(|error| unresolved(error.to_string()))?;
     let stream = within("TLS handshake", connector.connect(name, tcp))
         .await?

@@ -32,7 +32,7 @@ impl Signal {
         let (scheme, stream): (_, Box<dyn Stream>) = match pin {
             None => ("ws", Box::new(tcp)),
             Some(pin) => {
-                let config = tls::client_config(&TlsConfig::Pin(pin)).expect("a TLS client");
+                let config = tls::client_config(&TlsConfig::Pin(pin), "tls.").expect("a TLS client");
                 let connector = tokio_rustls::TlsConnector::from(Arc::clone(&config));
                 let name = address.ip().into();
                 ("wss", Box::new(connector.connect(name, tcp).await?))

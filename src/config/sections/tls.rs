@@ -4,6 +4,7 @@ use url::Url;
 
 use crate::config::reader::{Read, Reader};
 use crate::signal::settings::TlsConfig;
+use crate::signal::tls::{CA_FILE_REMEDY, roots};
 
 pub(super) fn read(reader: &mut Reader<'_>, server: Option<&Url>) -> Read<TlsConfig> {
     let Some(tls) = judgement(reader, "tls.")? else { return Ok(TlsConfig::SystemRoots) };
@@ -35,7 +36,13 @@ pub(super) fn judgement(reader: &mut Reader<'_>, prefix: &str) -> Read<Option<Tl
         return Err(reader.problem(last, format!("only one of {} can decide about a certificate", chosen.join(", "))));
     }
     Ok(match (ca_file?, pin?, insecure?) {
-        (Some(path), ..) => Some(TlsConfig::CaFile(path)),
+        (Some(path), ..) => {
+            // Read for the connection once more, for it may be replaced; that it is usable now shows a wrong path at once.
+            let read = (reader.facts.read)(&path).map_err(|error| format!("cannot be read ({error})"));
+            read.and_then(|content| roots(&content.bytes))
+                .map_err(|reason| reader.problem(&ca_key, format!("{reason}; {CA_FILE_REMEDY}")))?;
+            Some(TlsConfig::CaFile(path))
+        }
         (_, Some(pin), _) => Some(TlsConfig::Pin(pin)),
         (.., true) => {
             let advice = format!("anyone on the way can pose as the server; use {pin_key}");

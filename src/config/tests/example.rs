@@ -55,7 +55,13 @@ fn with(taken: &[&Line]) -> String {
 }
 
 fn example(text: String) -> Case<'static> {
-    Case { read: &|_| Ok(FileContent { bytes: b"from-a-file".to_vec(), world_readable: false }), ..Case::of(text) }
+    Case { read: &read_example, ..Case::of(text) }
+}
+
+fn read_example(path: &Path) -> io::Result<FileContent> {
+    let is_certificate = path.extension().is_some_and(|extension| extension == "pem");
+    let bytes = if is_certificate { certificate() } else { b"from-a-file".to_vec() };
+    Ok(FileContent { bytes, world_readable: false })
 }
 
 const RELAY: &[&str] = &["ice.servers[].url", "ice.servers[].username", "ice.servers[].credential"];

@@ -74,6 +74,12 @@ fn no_files(_: &Path) -> io::Result<FileContent> {
     Err(io::ErrorKind::NotFound.into())
 }
 
+/// Of some issuer, as a CA file holds it.
+fn certificate() -> Vec<u8> {
+    let made = rcgen::generate_simple_self_signed(vec!["issuer".to_owned()]).expect("a name");
+    made.cert.pem().into_bytes()
+}
+
 /// The effective value of a key, as printed, and its origin.
 fn effective(loaded: &Loaded, key: &str) -> (String, String) {
     let row = loaded.effective.iter().find(|row| row.key == key);

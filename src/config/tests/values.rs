@@ -180,7 +180,10 @@ fn what_is_unwise_is_a_warning() {
         ("[server]\nurl = \"ws://localhost\"\n", ""),
         ("[server]\nurl = \"ws://[::1]\"\n", ""),
         ("[server]\nurl = \"wss://host\"\n[tls]\ninsecure = true\n", "tls.insecure: anyone on the way can pose"),
-        ("[server]\nurl = \"ws://127.0.0.1\"\n[tls]\nca_file = \"x\"\n", "tls.ca_file: has no effect"),
+        (
+            "[server]\nurl = \"ws://127.0.0.1\"\n[tls]\npin_sha256 = \"abababababababababababababababababababababababababababababababab\"\n",
+            "tls.pin_sha256: has no effect",
+        ),
         (
             "[server]\nurl = \"wss://host\"\n[ice]\nport = 1\n[[ice.servers]]\nurl = \"stun:a\"\n",
             "ice.port: has no effect",
@@ -204,5 +207,31 @@ fn the_car_can_be_parked_whatever_is_wrong_elsewhere_in_its_file() {
     for wrong in ["[drive]\nactuator = \"x\"\n", "[drive.pca9685]\nadress = 1\n", "[drive\n"] {
         let problems = parse_drive(&Case::of(wrong).sources()).expect_err("the car's sections are wrong");
         assert!(problems.iter().all(|problem| !problem.key.starts_with("server")), "{problems}");
+    }
+}
+
+#[test]
+fn a_ca_file_that_cannot_be_used_is_told_with_its_own_key() {
+    let read = |path: &Path| match path.to_str() {
+        Some("/right.pem") => Ok(FileContent { bytes: certificate(), world_readable: true }),
+        Some("/empty.pem") => Ok(FileContent::default()),
+        _ => no_files(path),
+    };
+    let server =
+        |tls: &str| format!("[[ice.servers]]\nurl = \"turns:a\"\nusername = \"u\"\ncredential = \"cccc\"\n{tls}\n");
+    let loaded = |file: String| Case { read: &read, ..Case::of(format!("{LEAST}{file}")) }.parse();
+    let right = format!("[tls]\nca_file = \"/right.pem\"\n{}", server("tls_ca_file = \"/right.pem\""));
+    loaded(right).unwrap_or_else(|problems| panic!("{problems}"));
+    let rows = [
+        ("[tls]\nca_file = \"/wrong.pem\"\n".to_owned(), "tls.ca_file = \"/wrong.pem\": cannot be read"),
+        (
+            "[tls]\nca_file = \"/empty.pem\"\n".to_owned(),
+            "tls.ca_file = \"/empty.pem\": holds no certificate; give a PEM",
+        ),
+        (server("tls_ca_file = \"/wrong.pem\""), "ice.servers[0].tls_ca_file = \"/wrong.pem\": cannot be read"),
+    ];
+    for (file, expected) in rows {
+        let problems = loaded(file).expect_err(expected);
+        assert!(problems.iter().count() == 1 && problems.to_string().contains(expected), "{problems}");
     }
 }

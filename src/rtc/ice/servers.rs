@@ -151,7 +151,7 @@ impl Server {
         let (addresses, stream) = match &turn.transport {
             TurnTransport::Udp => (known, None),
             TurnTransport::Tcp => stream(index, known, None, self.patience()),
-            TurnTransport::Tls(_) => match self.tls().await {
+            TurnTransport::Tls(_) => match self.tls(index).await {
                 Some(tls) => stream(index, known, Some(tls), self.patience()),
                 None => (Vec::new(), None),
             },
@@ -192,8 +192,8 @@ impl Server {
         addresses.into_iter().map(|ip| SocketAddr::new(ip, *port)).collect()
     }
 
-    async fn tls(&self) -> Option<Tls> {
-        match self.tls.get_or_try_init(|| prepare_tls(&self.config)).await {
+    async fn tls(&self, index: usize) -> Option<Tls> {
+        match self.tls.get_or_try_init(|| prepare_tls(&self.config, index)).await {
             Ok(tls) => Some(tls.clone()),
             Err(trouble) => {
                 self.note(Some(&trouble));
@@ -235,13 +235,14 @@ fn stream(
 }
 
 /// Roots are read from files: not on a thread that carries media.
-async fn prepare_tls(config: &IceServer) -> Result<Tls, String> {
+async fn prepare_tls(config: &IceServer, index: usize) -> Result<Tls, String> {
     let IceServer::Turn(TurnServer { address, transport: TurnTransport::Tls(judgement), .. }) = config else {
         return Err("it is not reached by TLS".to_owned());
     };
     let name = server_name(address)?;
-    let judgement = judgement.clone();
-    let prepared = tokio::task::spawn_blocking(move || tls::client_config(&judgement)).await;
+    // Only those that are listed are reached by TLS.
+    let (judgement, keys) = (judgement.clone(), format!("ice.servers[{index}].tls_"));
+    let prepared = tokio::task::spawn_blocking(move || tls::client_config(&judgement, &keys)).await;
     let config = prepared.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
     Ok(Tls { config, name })
 }
