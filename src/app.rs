@@ -17,7 +17,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use tokio_util::sync::CancellationToken;
 
 use self::channel::Surroundings;
@@ -131,8 +131,8 @@ pub fn hub(args: HubArgs, log: LogControl) -> Result<()> {
         secure: args.listen_https,
         plain: Some(args.listen_http),
         state_dir,
-        publisher_token: token(args.pub_token_file.as_deref())?,
-        viewer_token: token(args.sub_token_file.as_deref())?,
+        publisher_token: token("--pub-token-file", args.pub_token_file.as_deref())?,
+        viewer_token: token("--sub-token-file", args.sub_token_file.as_deref())?,
         allowed_hosts: args.allowed_hosts,
     };
     log.protect(config.publisher_token.iter().chain(&config.viewer_token));
@@ -235,9 +235,10 @@ fn further_camera<'c>(config: &'c Config, name: &str) -> Result<&'c VideoConfig>
     })
 }
 
-fn token(file: Option<&Path>) -> Result<Option<Secret>> {
+fn token(flag: &str, file: Option<&Path>) -> Result<Option<Secret>> {
     let Some(file) = file else { return Ok(None) };
-    let read = config::read_credential(file, &config::read_file).map_err(|error| anyhow!(error))?;
+    let read = config::read_credential(file, &config::read_file)
+        .map_err(|error| Failure::cannot_start(format!("{flag} {}: {error}", file.display())))?;
     if read.world_readable {
         tracing::warn!(file = %file.display(), "everyone on this machine can read this token: chmod 600 it");
     }

@@ -186,6 +186,21 @@ fn a_ca_file_that_is_not_there_is_no_right_configuration() {
 }
 
 #[test]
+fn a_token_file_of_the_hub_that_is_not_there_is_told_with_its_flag_and_ends_in_71() {
+    let machine = Machine::new();
+    let state = machine.folder.path().display().to_string();
+    for flag in ["--pub-token-file", "--sub-token-file"] {
+        let ended = machine.run(&["hub", "--state-dir", &state, flag, "/nowhere/token"]);
+        assert_eq!(ended.code, Some(71));
+        assert!(
+            ended.err.starts_with(&format!("rtcpub: {flag} /nowhere/token: there is no such file")),
+            "{}",
+            ended.err
+        );
+    }
+}
+
+#[test]
 fn the_example_in_this_repository_is_right() {
     let ended = Machine::new().run(&["check", "--config", "config/example.toml"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
