@@ -10,6 +10,7 @@ mod provoke;
 mod readings;
 mod reload;
 mod service;
+mod sole;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -169,19 +170,24 @@ pub fn probe(loaded: Loaded) -> Result<()> {
 }
 
 /// `rtcpub park`: puts every output to neutral that a daemon may have moved, by what that had in force; without one, by the
-/// channel file.
+/// channel file. Once its car stands, what a daemon that is gone had in force goes too.
 ///
 /// # Errors
 /// Which output could not be reached.
 pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
     let in_force = InForce::of_any(file);
     let left = in_force.left().and_then(|left| Some((left, config::load_drive(Some(left), settings.clone()).ok()?)));
+    // By what a daemon had in force and nothing else: after that, nothing is left to be parked by it.
+    let all_of_it = left.is_some() && settings.is_empty();
     let (by, drive) = match left {
-        Some((left, drive)) => (format!(" (by {}, what its daemon drove by)", left.display()), drive),
-        None => (String::new(), config::load_drive(Some(file), settings)?),
+        Some((left, drive)) => (format!("{}, what its daemon drove by", left.display()), drive),
+        None => (file.display().to_string(), config::load_drive(Some(file), settings)?),
     };
-    let done = park_outputs(&drive).map_err(|error| Failure::cannot_start(format!("{error}{by}")))?;
-    say(&done);
+    let done = park_outputs(&drive).map_err(|error| Failure::cannot_start(format!("{error} (by {by})")))?;
+    if all_of_it {
+        in_force.remove_if_left(file);
+    }
+    say(&format!("{done} (by {by})"));
     Ok(())
 }
 

@@ -17,13 +17,38 @@ async fn a_second_daemon_on_the_same_bridge_ends_in_71_and_leaves_the_first_alon
     let [actuator, socket] = file.bridge();
     let mut first = Daemon::start(&file, &[&actuator, &socket]);
     let outputs = Outputs::of_bridge(&file.bridge_socket()).await;
-    let second = Daemon::start(&file, &[&actuator, &socket]).process.exited().await;
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    let mut second = Daemon::start_with(&file, &[&actuator, &socket], |command| {
+        command.env("RUNTIME_DIRECTORY", elsewhere.path());
+    });
+    let second = second.process.exited().await;
     assert_eq!(second.code, Some(71), "{}", second.text());
     let said = second.said("another program listens there");
     assert!(said.text.contains(&file.bridge_socket().display().to_string()), "{}", said.text);
     first.process.signal(Signal::TERM);
     outputs.end().await;
     assert_eq!(first.process.exited().await.code, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_daemon_of_a_channel_ends_in_71_and_park_goes_by_the_first() {
+    let hub = Hub::start().await;
+    let file = ChannelFile::for_hub(&hub);
+    let [actuator, socket] = file.bridge();
+    let mut first = Daemon::start(&file, &[&actuator, &socket]);
+    let outputs = Outputs::of_bridge(&file.bridge_socket()).await;
+    let in_force = file.beside(&format!("{CHANNEL}.in-force.toml"));
+    let mut second = Daemon::start(&file, &["drive.actuator=simulated"]);
+    let second = second.process.exited().await;
+    assert_eq!(second.code, Some(71), "{}", second.text());
+    let said = second.said("another rtcpub publishes it");
+    let lock = file.beside(&format!("{CHANNEL}.lock")).display().to_string();
+    assert!(said.text.contains(CHANNEL) && said.text.contains(&lock), "{}", said.text);
+    first.process.signal(Signal::KILL);
+    outputs.end().await;
+    assert_eq!(first.process.exited().await.code, None);
+    says(&file, &[], 0, "its programs have stopped by themselves (by /").await;
+    assert!(!in_force.exists(), "it is parked, and nobody drives it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,9 +107,10 @@ async fn park_goes_by_what_the_daemon_had_in_force_although_its_file_is_another_
     daemon.process.signal(Signal::KILL);
     outputs.end().await;
     daemon.process.exited().await;
+    says(&file, &["drive.deadline_ms=200"], 0, "what its daemon drove by").await;
     says(&file, &[], 0, "its programs have stopped by themselves").await;
     file.write("[server]\nurl = \"ws://127.0.0.1\"\n");
-    says(&file, &[], 0, "its programs have stopped by themselves").await;
+    says(&file, &[], 0, "there is nothing to do").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -97,7 +123,7 @@ async fn a_daemon_that_has_parked_its_car_leaves_nothing_to_park_by() {
     assert!(in_force.exists());
     daemon.process.signal(Signal::TERM);
     assert_eq!(daemon.process.exited().await.code, Some(0));
-    assert!(!in_force.exists());
+    assert!(!in_force.exists() && !file.beside(&format!("{CHANNEL}.lock")).exists());
 }
 
 /// Holds what `rtcpub park` says: of success on standard output, of failure on standard error.

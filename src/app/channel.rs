@@ -17,6 +17,7 @@ use super::process::{self, Signals};
 use super::provoke::{Provocation, Spawner};
 use super::readings::Readings;
 use super::reload::{Reload, Source};
+use super::sole::Sole;
 use super::{answers, service};
 use crate::config::Config;
 use crate::drive::actuator::Output;
@@ -76,8 +77,9 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     let cameras = CameraChoice::new(&config.video, &control);
     let stirred = Arc::new(Notify::new());
     let told = Told { outlet: &outlet, stirred: &stirred, cameras: cameras.as_ref(), provocation: &provocation };
-    let car = Car::start(&config.drive, told)?;
     let folder = config.status.socket.parent().unwrap_or(Path::new("/"));
+    let sole = source.as_ref().map(|source| Sole::on(&config.signal.channel, &source.file, folder)).transpose()?;
+    let car = Car::start(&config.drive, told)?;
     let in_force = source.as_ref().map(|source| InForce::of(&source.file, folder));
     // Before the car can move, for nobody is connected yet.
     if let (Some(in_force), Some(source)) = (&in_force, &source) {
@@ -145,7 +147,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         let reload = Reload { source, config, log, rate, pictures, drive, telemetry, in_force, service_manager };
         spawn.task("reload", reload.run(signals.reload, tasks.clone()));
     }
-    end_in_phases(Leaving { car, in_force }, supervisor, video, signals.shutdown, &service_manager).await
+    end_in_phases(Leaving { car, in_force, _sole: sole }, supervisor, video, signals.shutdown, &service_manager).await
 }
 
 /// Ends when that has, which is before its time.
@@ -203,6 +205,8 @@ struct Car {
 struct Leaving {
     car: Car,
     in_force: Option<InForce>,
+    /// Until the car stands, and the file in force is gone.
+    _sole: Option<Vec<Sole>>,
 }
 
 impl Leaving {

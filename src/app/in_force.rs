@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::sole::{Sole, lock_path};
 use crate::config::{self, Effective, Shown};
 use crate::status::settings::RUNTIME_FOLDER;
 
@@ -18,8 +19,7 @@ pub(super) struct InForce(PathBuf);
 impl InForce {
     /// Of the daemon of this channel file, in the folder of its sockets.
     pub(super) fn of(channel_file: &Path, folder: &Path) -> Self {
-        let stem = channel_file.file_stem().unwrap_or(OsStr::new("channel"));
-        Self(folder.join(format!("{}{SUFFIX}", stem.display())))
+        Self(folder.join(format!("{}{SUFFIX}", name_of(channel_file))))
     }
 
     /// As [`InForce::of`], in the folder that systemd made, else in the usual one.
@@ -55,4 +55,17 @@ impl InForce {
     pub(super) fn remove(&self) {
         let _ = fs::remove_file(&self.0);
     }
+
+    /// The same from another process: only where no daemon lives that it is of.
+    pub(super) fn remove_if_left(&self, channel_file: &Path) {
+        let folder = self.0.parent().unwrap_or(Path::new("/"));
+        if let Ok(Some(_held)) = Sole::take(&lock_path(folder, &name_of(channel_file))) {
+            self.remove();
+        }
+    }
+}
+
+/// What is named after a channel file is called this.
+pub(super) fn name_of(channel_file: &Path) -> String {
+    channel_file.file_stem().unwrap_or(OsStr::new("channel")).display().to_string()
 }
