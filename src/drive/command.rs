@@ -9,6 +9,7 @@
 //! | `{"motion":{"key":"forward","value":V}}` | throttle forward; V ≤ 0 stops |
 //! | `{"motion":{"key":"back","value":V}}` | reverse; V ≤ 0 stops |
 //! | `{"motion":{"key":"left","value":V}}`, `"right"` | steering; V ≤ 0 is straight ahead |
+//! | either with V ≤ 0 and `"gone":1` beside it | ours, the hub's in a driver's name: he is gone or out of reach. Stop; what his stick does is not known |
 //! | `{"speed":{"key":"maxSpeed","value":N}}` | the highest forward pulse, a whole number of ticks |
 //! | `{"estop":{"key":"latch","value":1}}` | ours: stop and stay stopped until cleared, whatever the value |
 //! | `{"estop":{"key":"clear","value":1}}` | ours: the driver lifts the emergency stop |
@@ -62,9 +63,16 @@ impl Message {
             | (Command::Motion(Motion::Steering(_)), Command::Motion(Motion::Steering(_)))
             | (Command::MaxSpeed(_), Command::MaxSpeed(_)) => true,
             (Command::EStop(later), Command::EStop(earlier)) => later == earlier,
+            (Command::Gone, Command::Gone) => true,
             _ => false,
         };
         same_matter && self.session == earlier.session && self.seq >= earlier.seq
+    }
+
+    /// Whether what its driver said before must not be made void by what he says after: whether he held his stick when he
+    /// was lost decides what moves the car next.
+    pub(super) fn divides(&self, earlier: &Self) -> bool {
+        self.command == Command::Gone && self.session == earlier.session
     }
 }
 
@@ -77,6 +85,8 @@ pub enum Command {
     MaxSpeed(u16),
     /// Latch or lift the emergency stop.
     EStop(EStop),
+    /// Stop, for the driver is gone or out of reach. Unlike a [`Throttle::Stop`] it does not come from his stick.
+    Gone,
 }
 
 /// A command for one axis.
@@ -233,7 +243,7 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Rejection> {
         Content::Foreign(name) => return Ok(Parsed::NotForDrive(Topic::new(&name))),
         Content::Drive(topic, body) => (topic, body),
     };
-    let command = command(topic, &body.key, body.value)?;
+    let command = unless_gone(command(topic, &body.key, body.value)?, body.gone)?;
     let session = only_one(envelope.session, body.session)?
         .map(|id| Session::new(&id).ok_or(Rejection::BadSession))
         .transpose()?;
@@ -258,6 +268,19 @@ fn command(topic: DriveTopic, key: &str, value: f64) -> Result<Command, Rejectio
         (DriveTopic::EStop, "clear") if value == 1.0 => Ok(Command::EStop(EStop::Clear)),
         (DriveTopic::EStop, "clear") => Err(Rejection::OutOfRange),
         _ => Err(Rejection::UnknownKey),
+    }
+}
+
+/// What the field `gone` makes of a command.
+fn unless_gone(command: Command, gone: Option<u64>) -> Result<Command, Rejection> {
+    match (gone, command) {
+        (None, command) => Ok(command),
+        (Some(_), Command::MaxSpeed(_) | Command::EStop(_)) => Err(Rejection::Shape),
+        (Some(0), motion) => Ok(motion),
+        (Some(1), Command::Motion(Motion::Throttle(Throttle::Stop) | Motion::Steering(Steering::Centre))) => {
+            Ok(Command::Gone)
+        }
+        (Some(_), _) => Err(Rejection::OutOfRange),
     }
 }
 
@@ -301,6 +324,7 @@ struct Body<'a> {
     #[serde(borrow)]
     key: Cow<'a, str>,
     value: f64,
+    gone: Option<u64>,
     seq: Option<u64>,
     #[serde(borrow)]
     session: Option<Cow<'a, str>>,

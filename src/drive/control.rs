@@ -44,6 +44,7 @@ impl Control {
             (Err(refusal), _) => Heard::Refused(refusal),
             (Ok(()), Command::MaxSpeed(ticks)) => Heard::MaxSpeed(self.set_max_speed(ticks)),
             (Ok(()), Command::Motion(Motion::Throttle(throttle))) => Heard::Throttle(direction(throttle)),
+            (Ok(()), Command::Gone) => Heard::Throttle(None),
             (Ok(()), Command::Motion(Motion::Steering(_)) | Command::EStop(_)) => Heard::Obeyed,
         }
     }

@@ -214,6 +214,7 @@ impl Gate {
                 self.stop(StopCause::EStop, arrived);
                 Ok(())
             }
+            Command::Gone => self.driver_gone(sender),
         };
         self.note_change();
         self.advance(now);
@@ -323,6 +324,13 @@ impl Gate {
             Phase::Resting if self.entry.stick.allows(arrived, self.config.deadline) => Ok(()),
             Phase::Resting => Err(Refusal::StickHeld),
         }
+    }
+
+    /// However old the word is: a stop is no less safe for that.
+    fn driver_gone(&mut self, sender: Sender) -> Result<(), Refusal> {
+        self.entry.drivers.other(sender, self.config.deadline)?;
+        self.stop(StopCause::PeerDisconnected, sender.arrived);
+        Ok(())
     }
 
     fn clear(&mut self, sender: Sender) -> Result<(), Refusal> {

@@ -303,7 +303,10 @@ impl Inbox {
 fn make_room(messages: &mut VecDeque<(Message, Instant)>) -> Option<Message> {
     let is_void = |index: &usize| {
         let (message, _) = &messages[*index];
-        messages.iter().skip(index + 1).any(|(later, _)| later.makes_void(message))
+        let mut later = messages.iter().skip(index + 1).map(|(later, _)| later);
+        later
+            .find(|later| later.makes_void(message) || later.divides(message))
+            .is_some_and(|later| later.makes_void(message))
     };
     let index = (0..messages.len()).find(is_void).unwrap_or(0);
     messages.remove(index).map(|(message, _)| message)

@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+#[cfg(doc)]
+use crate::drive::command::Command;
+
 /// What is known of the throttle stick while nothing obeys it.
 ///
 /// A car must not start by itself because somebody still holds a key. So with `neutral_first` nothing arms until the
@@ -16,7 +19,8 @@ use std::time::{Duration, Instant};
 /// | a start, or a link that came up, with nothing of the above | a neutral throttle command, or silence for the deadline: who holds a key is heard within it |
 ///
 /// The last row is what spares a person who opens the page and presses a key the extra step, while a key held through a
-/// restart of this program starts nothing. A neutral command counts when it is fresh and arrived after the stop.
+/// restart of this program starts nothing. The hub's word that a driver is gone ([`Command::Gone`]) is a stop and no
+/// neutral command: nobody has let go of anything. A neutral command counts when it is fresh and arrived after the stop.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stick {
     /// At neutral.

@@ -1,6 +1,7 @@
 //! Stories on virtual time. `property` holds the gate against an oracle of its own.
 
 mod drivers;
+mod gone;
 mod latches;
 mod limits;
 mod neutral_first;

@@ -93,6 +93,19 @@ fn an_emergency_stop_is_not_lost_in_a_flood() {
 }
 
 #[test]
+fn what_a_driver_held_when_he_was_lost_is_not_made_void_by_what_he_holds_afterwards() {
+    let (inbox, at) = (inbox(), now());
+    let gone = message(Command::Gone);
+    inbox.message(forward(1), at);
+    inbox.message(gone, at);
+    for steps in 1..=1000 {
+        inbox.message(forward(steps), at);
+    }
+    let kept: Vec<_> = taken(&inbox).messages.iter().map(|(message, _)| *message).collect();
+    assert_eq!(kept[..3], [forward(1), gone, forward(971)]);
+}
+
+#[test]
 fn every_stop_is_taken_once_and_none_is_lost() {
     let inbox = inbox();
     for cause in StopCause::ALL {

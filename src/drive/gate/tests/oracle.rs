@@ -190,6 +190,9 @@ impl Oracle {
             if !new && self.wheel.is_some() {
                 self.seq = seq.or(self.seq);
             }
+            if command == Command::Gone {
+                self.stop(arrived);
+            }
             let clears = arrived >= self.barrier && self.estop.is_none_or(|pressed| pressed < arrived);
             if command == Command::EStop(EStop::Clear) && clears {
                 self.estop = None;

@@ -144,6 +144,7 @@ fn events() -> impl Strategy<Value = Event> {
         1 => Just(Command::EStop(EStop::Latch)),
         2 => Just(Command::EStop(EStop::Clear)),
         1 => Just(Command::MaxSpeed(420)),
+        1 => Just(Command::Gone),
     ];
     let seq = prop_oneof![3 => Just(None), 1 => (0u64..50).prop_map(Some)];
     let late = prop_oneof![4 => Just(0u64), 3 => 0u64..60, 1 => 0u64..1200];
@@ -260,7 +261,8 @@ impl Random {
             0 => Command::EStop(EStop::Latch),
             1..8 => Command::EStop(EStop::Clear),
             8 => Command::MaxSpeed(420),
-            9..90 => forward(steps),
+            9 => Command::Gone,
+            10..90 => forward(steps),
             90..140 => back(steps),
             _ => left(steps),
         };
