@@ -73,11 +73,15 @@ impl Actuation {
         !same || asked_for || output.at() >= self.poll_timeout()
     }
 
-    /// Writes an output. A write that fails is tried again at once.
+    /// Writes an output. A write that fails is tried again at once, unless the device hangs: by now its output may be past.
     pub(super) fn apply(&mut self, output: &Output) -> Result<(), ActuatorError> {
-        let written = self.actuator.apply(output).or_else(|_| self.actuator.apply(output));
-        self.health = match written {
+        let mut written = self.actuator.apply(output);
+        if written.as_ref().is_err_and(|error| !error.hangs()) {
+            written = self.actuator.apply(output);
+        }
+        self.health = match &written {
             Ok(()) => Health::Up { applied: *output },
+            Err(error) if error.hangs() => Health::Down { retry: output.at() + RETRY },
             Err(_) => Health::Down { retry: output.at() },
         };
         written

@@ -6,8 +6,8 @@
 //! | matter | whose job |
 //! |---|---|
 //! | leaving out writes of unchanged values, and the refresh | the thread: it calls [`Actuator::apply`] when the output changed or when [`Actuator::period`] has passed since the last call |
-//! | writing each channel of one output | the actuator: always all channels, going on past a failing one; all failures go into one [`ActuatorError`] |
-//! | the one retry of a failed write, the latch, trying again | the thread: `apply` twice, then the gate latches and [`Actuator::start`] is called until it succeeds |
+//! | writing each channel of one output | the actuator: always all channels, going on past a failing one unless the device hangs; all failures go into one [`ActuatorError`] |
+//! | the one retry of a failed write, the latch, trying again | the thread: `apply` twice (once when the device [hangs](ActuatorError::hangs)), then the gate latches and [`Actuator::start`] is called until it succeeds |
 //! | bringing the device up, neutral first | the actuator, in `start`, from whatever state the device is in |
 //! | the ESC's arming time | `start` returns it and must not sleep through it; the gate lets nothing move until it is over |
 
@@ -15,6 +15,7 @@ pub mod kind;
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::gate::SafeDrive;
@@ -90,12 +91,13 @@ pub trait Actuator: Send {
     /// Puts `output` on every channel. The last output is put on again once every [`Actuator::period`].
     ///
     /// # Errors
-    /// Every channel that could not be written. The others are written even then.
+    /// Every channel that could not be written. The others are written even then, unless the device hangs.
     fn apply(&mut self, output: &Output) -> Result<(), ActuatorError>;
 }
 
 /// Why an actuator could not do what it was told: each failing step, in order. Whatever it is, the thread does the same:
-/// it retries, stops the car, and starts the device again; so there is one kind, and the details are for a person.
+/// it retries, stops the car, and starts the device again; so there is one kind, and the details are for a person. Only
+/// where a step timed out there is no retry.
 #[derive(Debug)]
 pub struct ActuatorError {
     device: String,
@@ -116,6 +118,11 @@ impl ActuatorFailure {
     pub fn new(step: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self { step, source: source.into() }
     }
+
+    /// Whether it is an [`io::Error`] of [`io::ErrorKind::TimedOut`]: every further step would take as long.
+    pub fn timed_out(&self) -> bool {
+        self.source.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
+    }
 }
 
 impl ActuatorError {
@@ -135,6 +142,12 @@ impl ActuatorError {
     /// Each step that failed.
     pub fn failures(&self) -> &[ActuatorFailure] {
         &self.failures
+    }
+
+    /// Whether a step timed out. Then the call has cost its time already, and what it was to put out may be past: it is not
+    /// tried again.
+    pub fn hangs(&self) -> bool {
+        self.failures.iter().any(ActuatorFailure::timed_out)
     }
 }
 

@@ -14,8 +14,8 @@ use super::settings::DriveConfig;
 #[error("not parked: {0}")]
 pub struct ParkError(#[from] Refused);
 
-/// Puts every output of the car at neutral, and tells in one line what was done. Takes a few milliseconds, or a tenth of a
-/// second when the bus is at fault.
+/// Puts every output of the car at neutral, and tells in one line what was done. Takes a few milliseconds, a tenth of a
+/// second when the bus is at fault, or three seconds when it hangs.
 ///
 /// # Errors
 /// An output that may not be at neutral, and why.

@@ -77,6 +77,8 @@ struct Script {
     dead: AtomicBool,
     /// So many writes of motion fail.
     failures: AtomicU32,
+    /// They fail by a timeout.
+    hangs: AtomicBool,
     panic_on_motion: AtomicBool,
     /// Writes of motion begun.
     attempts: AtomicU32,
@@ -122,7 +124,10 @@ impl Actuator for Recorder {
             let left = self.script.failures.load(Ordering::SeqCst);
             if left > 0 {
                 self.script.failures.store(left - 1, Ordering::SeqCst);
-                return Err(ActuatorError::new("the recorder", vec![ActuatorFailure::new("write", "a blink")]));
+                let hangs = self.script.hangs.load(Ordering::SeqCst);
+                let kind = if hangs { io::ErrorKind::TimedOut } else { io::ErrorKind::Other };
+                let blink = ActuatorFailure::new("write", io::Error::from(kind));
+                return Err(ActuatorError::new("the recorder", vec![blink]));
             }
         }
         self.answer()?;

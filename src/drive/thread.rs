@@ -185,7 +185,8 @@ impl DriveThread {
             if let Err(error) = self.actuation.apply(output) {
                 self.control.gate.handle(Input::Stop(StopCause::ActuatorFault), output.at());
                 self.note_fault(&error);
-                return self.bring_up(output.at(), true);
+                // A device that hangs takes its time for a start as well: first this is told.
+                return self.bring_up(output.at(), !error.hangs());
             }
             waited.into_iter().for_each(|waited| self.inbox.latency().record(waited));
         }

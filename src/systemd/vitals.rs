@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Longest silence of the control loop: a stuck I2C bus costs it a second (the timeout of Linux's drivers), not two.
+/// Longest silence of the control loop: a stuck I2C bus costs a turn of it one timeout of Linux's drivers, a second, not two.
 const CONTROL_LIMIT: Duration = Duration::from_secs(2);
 /// Longest silence of the session loop.
 const SESSION_LIMIT: Duration = Duration::from_secs(5);
@@ -50,7 +50,7 @@ pub struct Vitals {
     /// Ticked when the camera is found lost and at every try to bring it back: then no frames are expected. It expires
     /// like the others, so that a hang in the recovery is found as well.
     pub camera_lost: Heartbeat,
-    /// Ticked by each turn of the drive thread, and between bus transactions.
+    /// Ticked with the beginning of each turn of the drive thread, once it has written what there was to write.
     pub control: Heartbeat,
     /// Ticked by the session's event loop, every second at least.
     pub session: Heartbeat,

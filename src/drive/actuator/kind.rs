@@ -84,7 +84,7 @@ pub trait ActuatorSettings: Compare + fmt::Debug + Send + Sync {
     fn make(&self, bridge: Option<&Bridge>) -> Result<Box<dyn Actuator>, Refused>;
 
     /// Puts every output to neutral from a process of its own, whatever state the daemon is in, and tells in a line what
-    /// was done. Takes a tenth of a second at most.
+    /// was done. Takes a tenth of a second at most, or three seconds when a bus hangs.
     ///
     /// # Errors
     /// Why an output may not be at neutral.

@@ -2,18 +2,22 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gpiocdev::Request;
 use gpiocdev::line::Value;
 use i2cdev::core::I2CDevice;
-use i2cdev::linux::LinuxI2CDevice;
+use i2cdev::linux::{LinuxI2CDevice, LinuxI2CError};
 
 use super::claim::Outputs;
 use super::settings::{GpioLine, Pca9685Config};
 
 /// How long the oscillator may take to run after SLEEP was cleared (data sheet §7.3.1.1).
 const OSCILLATOR_START: Duration = Duration::from_micros(500);
+
+/// A transfer that fails after longer than this was held up by a bus that hangs, whatever the kernel's driver calls it: the
+/// longest of this driver takes less than a millisecond.
+const LONGEST_TRANSFER: Duration = Duration::from_millis(100);
 
 /// What the driver asks of the hardware. No decision is made below this line.
 pub(super) trait Board: Send {
@@ -25,7 +29,7 @@ pub(super) trait Board: Send {
     fn open(&mut self) -> io::Result<()>;
     /// Closes the bus, so that a device that vanished can go away.
     fn close(&mut self);
-    /// One I2C transaction.
+    /// One I2C transaction. One that a hanging bus holds up fails by [`io::ErrorKind::TimedOut`], like a read.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     /// One register.
     fn read(&mut self, register: u8) -> io::Result<u8>;
@@ -63,8 +67,14 @@ impl LinuxBoard {
         }
     }
 
-    fn device(&mut self) -> io::Result<&mut LinuxI2CDevice> {
-        self.device.as_mut().ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "the bus is not open"))
+    fn transfer<T>(&mut self, transfer: impl FnOnce(&mut LinuxI2CDevice) -> Result<T, LinuxI2CError>) -> io::Result<T> {
+        let not_open = || io::Error::new(io::ErrorKind::NotConnected, "the bus is not open");
+        let device = self.device.as_mut().ok_or_else(not_open)?;
+        let begun = now();
+        transfer(device).map_err(|error| {
+            let error = by_its_time(error.into(), now().saturating_duration_since(begun));
+            with_remedy(error, &self.bus, self.address)
+        })
     }
 }
 
@@ -89,13 +99,11 @@ impl Board for LinuxBoard {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.device()?.write(bytes);
-        written.map_err(|error| with_remedy(error.into(), &self.bus, self.address))
+        self.transfer(|device| device.write(bytes))
     }
 
     fn read(&mut self, register: u8) -> io::Result<u8> {
-        let read = self.device()?.smbus_read_byte_data(register);
-        read.map_err(|error| with_remedy(error.into(), &self.bus, self.address))
+        self.transfer(|device| device.smbus_read_byte_data(register))
     }
 
     fn enable_outputs(&mut self, enabled: bool) -> io::Result<()> {
@@ -134,6 +142,16 @@ impl OutputEnable {
     }
 }
 
+/// The same for all kernel drivers: some call a bus that hangs an I/O error, or one that is in use.
+fn by_its_time(error: io::Error, took: Duration) -> io::Error {
+    if took > LONGEST_TRANSFER { rustix::io::Errno::TIMEDOUT.into() } else { error }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a shell: how long the bus took")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// What a person can do about the errors that wiring and rights lead to.
 fn with_remedy(error: io::Error, bus: &Path, address: u8) -> io::Error {
     let bus = bus.display();
@@ -148,7 +166,32 @@ fn with_remedy(error: io::Error, bus: &Path, address: u8) -> io::Error {
         Some(rustix::io::Errno::NXIO | rustix::io::Errno::REMOTEIO | rustix::io::Errno::IO) => {
             format!("nothing answers at {address:#04x} on {bus}: check power, wiring and drive.pca9685.address")
         }
+        Some(rustix::io::Errno::TIMEDOUT) => {
+            format!("{bus} hangs: look for a wire or a device that holds SDA or SCL low")
+        }
         _ => return error,
     };
     io::Error::new(error.kind(), format!("{remedy} ({error})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_that_a_hanging_bus_held_up_has_timed_out_whatever_the_kernel_calls_it() {
+        for (errno, took_ms, expected) in [
+            (rustix::io::Errno::TIMEDOUT, 1000, io::ErrorKind::TimedOut),
+            (rustix::io::Errno::TIMEDOUT, 1, io::ErrorKind::TimedOut),
+            (rustix::io::Errno::AGAIN, 1000, io::ErrorKind::TimedOut),
+            (rustix::io::Errno::IO, 101, io::ErrorKind::TimedOut),
+            (rustix::io::Errno::BUSY, 1, io::ErrorKind::ResourceBusy),
+        ] {
+            let error = by_its_time(errno.into(), Duration::from_millis(took_ms));
+            let error = with_remedy(error, Path::new("/dev/i2c-1"), 0x40);
+            assert_eq!(error.kind(), expected, "{error}");
+        }
+        let error = with_remedy(rustix::io::Errno::TIMEDOUT.into(), Path::new("/dev/i2c-1"), 0x40).to_string();
+        assert!(error.starts_with("/dev/i2c-1 hangs: ") && error.ends_with("(os error 110))"), "{error}");
+    }
 }

@@ -18,6 +18,9 @@
 //! input again, OE needs a pull-up to VCC of about 1 kΩ: common boards have a 10 kΩ pull-down of their own there, and
 //! 1 kΩ against it leaves 0.9 VCC, above the 0.7 VCC that count as high. (Some kernels keep a released output at its
 //! last level; there the pull-up helps at boot only, and `rtcpub park` does the rest.)
+//!
+//! A bus that hangs (a wire that holds SCL low) costs a second a transfer, which is the timeout of Linux's drivers, while the
+//! last pulse stands. So the first transfer that times out is the last before OE.
 
 mod board;
 mod claim;
@@ -62,7 +65,7 @@ struct Driver<B> {
     armed_at: Option<Instant>,
     /// When the board was last asked whether it still runs.
     checked_at: Option<Instant>,
-    /// The last call failed: the thread's retry is next, and a second failure takes OE away.
+    /// The last call failed: the thread's retry is next, and a second failure takes OE away. (One that hangs does at once.)
     failing: bool,
 }
 
@@ -90,6 +93,9 @@ impl<B: Board> Driver<B> {
         }
         let plan = Plan::new(found, self.prescale, self.layout, neutral);
         let mut failures = self.write_all("put the outputs into a safe state", &plan.at_once);
+        if hangs(&failures) {
+            return Err(failures);
+        }
         if found.is_clocked_externally() {
             let remedy = "it runs on its EXTCLK pin, so that no pulse has its width: cut its power once";
             failures.push(ActuatorFailure::new("use the board", remedy));
@@ -104,8 +110,24 @@ impl<B: Board> Driver<B> {
     }
 
     fn write_all(&mut self, step: &'static str, transactions: &[Transaction]) -> Vec<ActuatorFailure> {
-        let tried = transactions.iter().map(|transaction| self.board.write(transaction.bytes()));
-        tried.filter_map(Result::err).map(|error| ActuatorFailure::new(step, error)).collect()
+        self.write_each(transactions.iter().map(|transaction| (step, transaction)))
+    }
+
+    /// All of them, going on past one that fails, but not on a bus that hangs.
+    fn write_each<'a>(
+        &mut self,
+        transactions: impl Iterator<Item = (&'static str, &'a Transaction)>,
+    ) -> Vec<ActuatorFailure> {
+        let mut failures = Vec::new();
+        for (step, transaction) in transactions {
+            if let Err(error) = self.board.write(transaction.bytes()) {
+                failures.push(ActuatorFailure::new(step, error));
+            }
+            if hangs(&failures) {
+                break;
+            }
+        }
+        failures
     }
 
     fn write_until_failure(
@@ -125,19 +147,14 @@ impl<B: Board> Driver<B> {
 
     /// Both channels; each by itself when writing them together fails, so that one cannot keep the other from stopping.
     fn write_pulses(&mut self, pulses: Pulses) -> Vec<ActuatorFailure> {
-        if let Update::Together(both) = self.layout.update(pulses)
-            && self.board.write(both.bytes()).is_ok()
-        {
-            return Vec::new();
-        }
-        let steps = ["write the throttle channel", "write the steering channel"];
-        let mut failures = Vec::new();
-        for (step, transaction) in steps.into_iter().zip(self.layout.each(pulses)) {
-            if let Err(error) = self.board.write(transaction.bytes()) {
-                failures.push(ActuatorFailure::new(step, error));
+        if let Update::Together(both) = self.layout.update(pulses) {
+            let failures = self.write_all("write both channels", &[both]);
+            if failures.is_empty() || hangs(&failures) {
+                return failures;
             }
         }
-        failures
+        let steps = ["write the throttle channel", "write the steering channel"];
+        self.write_each(steps.into_iter().zip(&self.layout.each(pulses)))
     }
 
     /// Once a [`REFRESH`]: a board that lost its power for a moment acknowledges every write and puts nothing out.
@@ -204,18 +221,25 @@ impl<B: Board> Actuator for Driver<B> {
 
     fn apply(&mut self, output: &Output) -> Result<(), ActuatorError> {
         let mut failures = self.write_pulses(output.pulses());
-        failures.extend(self.check(output.at()));
+        if !hangs(&failures) {
+            failures.extend(self.check(output.at()));
+        }
         if failures.is_empty() {
             self.failing = false;
             return Ok(());
         }
         // What is wrong is asked for again by the retry.
         self.checked_at = None;
-        if std::mem::replace(&mut self.failing, true) {
+        if hangs(&failures) || std::mem::replace(&mut self.failing, true) {
             return Err(self.fault(failures));
         }
         ActuatorError::collect(&self.device, failures)
     }
+}
+
+/// Whether the bus has cost a timeout already.
+fn hangs(failures: &[ActuatorFailure]) -> bool {
+    failures.iter().any(ActuatorFailure::timed_out)
 }
 
 fn prescale(config: &Pca9685Config) -> Result<Prescale, Pca9685SettingError> {

@@ -10,6 +10,9 @@ use crate::drive::actuator::{ActuatorError, ActuatorFailure, Pulses};
 
 /// A bus that was cut in the middle of a transfer (the daemon was killed in it) may need a moment to come to itself.
 const ATTEMPTS: usize = 5;
+/// The same where each attempt costs a second, the timeout of a bus that hangs: there are 5 s for it under systemd, which
+/// counts `ExecStopPost=` by `TimeoutStopSec=`.
+const HANGING_ATTEMPTS: usize = 3;
 /// Between two attempts: longer than any transfer of this driver, short against a person's reaction.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -54,27 +57,36 @@ pub(super) enum ParkPca9685Error {
 
 /// Puts both channels at `neutral`, reads them back, and leaves the board running.
 ///
-/// When the board cannot be reached in several attempts, its outputs are switched off by the OE line, if there is one.
+/// When the board cannot be reached at the first attempt, its outputs are switched off by the OE line, if there is one; they
+/// stay off until a daemon starts, whatever the further attempts come to.
 ///
 /// # Errors
 /// A setting that cannot be, or what failed on the board.
 pub(super) fn park(config: &Pca9685Config, neutral: Pulses) -> Result<Parked, ParkPca9685Error> {
     let mut driver = Driver::new(LinuxBoard::new(config), config)?;
-    let mut attempt = 1;
-    loop {
-        match driver.park(neutral) {
-            Ok(was_running) => {
-                let taken = driver.board.outputs_are_taken();
-                return Ok(Parked { device: driver.device, neutral, was_running, taken });
-            }
-            Err(failures) if attempt == ATTEMPTS => return Err(driver.fault(failures).into()),
-            Err(_) => thread::sleep(PAUSE),
-        }
-        attempt += 1;
-    }
+    let was_running = driver.park_in_attempts(neutral, || thread::sleep(PAUSE))?;
+    let taken = driver.board.outputs_are_taken();
+    Ok(Parked { device: driver.device, neutral, was_running, taken })
 }
 
 impl<B: Board> Driver<B> {
+    /// Several attempts with a pause between them. OE is raised after the first that fails: whoever runs this may be killed
+    /// before the last, and the car may be moving.
+    pub(super) fn park_in_attempts(&mut self, neutral: Pulses, mut pause: impl FnMut()) -> Result<bool, ActuatorError> {
+        let mut attempt = 1;
+        loop {
+            let error = match self.park(neutral) {
+                Ok(was_running) => return Ok(was_running),
+                Err(failures) => self.fault(failures),
+            };
+            if attempt == ATTEMPTS || error.hangs() && attempt >= HANGING_ATTEMPTS {
+                return Err(error);
+            }
+            pause();
+            attempt += 1;
+        }
+    }
+
     /// One attempt; whether the board was found running.
     fn park(&mut self, neutral: Pulses) -> Result<bool, Vec<ActuatorFailure>> {
         let found = self.bring_up(neutral)?;

@@ -1,6 +1,8 @@
 //! The driver against a model of the chip that behaves as the data sheet says where the lab's register file does not:
 //! PRE_SCALE is blocked while awake, bytes after the first need auto-increment, EXTCLK is sticky, sleep stops pulses.
 
+mod hanging;
+
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -40,6 +42,8 @@ struct Chip {
     /// Which transactions fail, by their number from the start.
     failing: Box<dyn FnMut(usize) -> bool + Send>,
     transactions: usize,
+    /// A failing transaction costs the kernel's timeout.
+    hangs: bool,
     written: Vec<Vec<u8>>,
     output_enable: Option<bool>,
     /// By another process.
@@ -57,6 +61,7 @@ impl Chip {
             open: false,
             failing: Box::new(|_| false),
             transactions: 0,
+            hangs: false,
             written: Vec::new(),
             output_enable: None,
             taken: false,
@@ -123,7 +128,9 @@ impl Chip {
         }
         let number = self.transactions;
         self.transactions += 1;
-        if (self.failing)(number) { Err(io::Error::from_raw_os_error(121)) } else { Ok(()) }
+        let (remote_io, timed_out) = (121, 110);
+        let error = if self.hangs { timed_out } else { remote_io };
+        if (self.failing)(number) { Err(io::Error::from_raw_os_error(error)) } else { Ok(()) }
     }
 
     fn set(&mut self, register: usize, byte: u8) {

@@ -14,6 +14,19 @@ fn a_write_that_fails_once_is_tried_again_at_once() {
 }
 
 #[test]
+fn a_write_that_timed_out_is_not_tried_again_with_what_may_be_past() {
+    let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).connected();
+    bench.script.failures.store(1, Ordering::SeqCst);
+    bench.script.hangs.store(true, Ordering::SeqCst);
+    bench.say(FORWARD);
+    bench.event(|event| matches!(event, DriveEvent::ActuatorFault(_)));
+    assert!(matches!(bench.call(|_| true), Call::Start(_)), "neutral comes first");
+    bench.event(|event| *event == DriveEvent::ActuatorRecovered);
+    assert!(bench.handle.stop_and_confirm(StopCause::Reload, PATIENCE));
+    assert!(bench.calls.try_iter().all(|call| call.throttle() == 375));
+}
+
+#[test]
 fn a_dead_actuator_latches_and_one_that_answers_again_needs_a_new_command() {
     let bench = Bench::with(|config| config.gate.deadline = Duration::from_secs(600)).driving();
     bench.script.dead.store(true, Ordering::SeqCst);
