@@ -29,7 +29,7 @@ fn pulse(ticks: u16) -> Pulse {
     Pulse::new(ticks).unwrap()
 }
 
-fn config(folder: &Path) -> DriveConfig {
+pub(super) fn config(folder: &Path) -> DriveConfig {
     let calibration = Calibration::new(RawCalibration::example()).unwrap();
     let moment = Duration::from_millis(20);
     DriveConfig {

@@ -2,7 +2,8 @@
 //!
 //! The car is driven by the daemon's own drive thread and gate: a key is a command, and when none comes for the
 //! channel's deadline the car goes to neutral. So it does when the terminal is closed or hangs, on Ctrl-C, on a signal,
-//! and on a panic. What was typed while nobody looked is never played back.
+//! and on a panic. What was typed while nobody looked is never played back. Neutral is by what was accepted so far; the end
+//! without a calibration is at the file's.
 
 mod bench;
 mod keys;
@@ -50,7 +51,7 @@ impl fmt::Display for Calibrated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Written(file) => write!(f, "calibration written to {}; the car is at neutral", file.display()),
-            Self::Left => f.write_str("nothing was written; the car is at neutral"),
+            Self::Left => f.write_str("nothing was written; the car is at the file's neutral"),
         }
     }
 }
@@ -112,7 +113,8 @@ pub fn calibrate(config: &DriveConfig, file: &Path, ended: impl AsFd) -> Result<
     let mut dialogue = Dialogue::new(config, Wizard::new(before, frequency_hz), file)?;
     let choice = dialogue.run(actuator, ended);
     // First the car, then the terminal, then everything that may fail.
-    let stopped = dialogue.bench.take().map_or(Ok(()), Bench::end);
+    let confirmed = choice.as_ref().ok().and_then(Option::as_ref).map(|_| dialogue.wizard.neutral());
+    let stopped = dialogue.bench.take().map_or(Ok(()), |bench| bench.end(confirmed));
     drop(dialogue);
     stopped?;
     match choice? {

@@ -138,9 +138,15 @@ impl Wizard {
         }
     }
 
-    /// What stands for neutral: the zeros found so far.
+    /// What stands for neutral: the zeros found so far, but for one that is sought (anew), which is the file's.
     pub(super) fn neutral(&self) -> Pulses {
-        Pulses { throttle: self.found.throttle_zero, steering: self.found.steering_zero }
+        let zeros = |raw: &RawCalibration| Pulses { throttle: raw.throttle_zero, steering: raw.steering_zero };
+        let (found, before) = (zeros(&self.found), zeros(&self.before));
+        match self.stage {
+            Stage::Finding { point: Point::ThrottleZero, .. } => Pulses { throttle: before.throttle, ..found },
+            Stage::Finding { point: Point::SteeringZero, .. } => Pulses { steering: before.steering, ..found },
+            _ => found,
+        }
     }
 
     /// Whether the pulse under test is the throttle's.
@@ -233,18 +239,21 @@ impl Wizard {
             ),
             Stage::Finding { point, pulse } => {
                 let (name, text) = point.texts();
+                let Pulses { throttle, steering } = self.neutral();
                 format!(
                     "{} of {}: {name}\n\n{text}\n\n    {pulse} ticks\n\n\
                      left, right      {FINE} less, more\n\
                      down, up         {COARSE} less, more\n\
                      .                the same again\n\
-                     space            neutral\n\
+                     space            neutral: throttle {}, steering {}\n\
                      Enter            this is it: to the next\n\
                      Backspace        to the one before\n\
-                     q                leave without writing\n\n\
+                     q                leave without writing, at the file's neutral\n\n\
                      Without keys the car goes to neutral: hold one down, or press it again.",
                     *point as usize + 1,
                     Point::ALL.len(),
+                    throttle.ticks(),
+                    steering.ticks(),
                 )
             }
             Stage::Summary => self.summary_screen(file),
@@ -268,7 +277,7 @@ impl Wizard {
                 text.push('\n');
             }
         }
-        text.push_str("1 … 7    find one of the pulses anew\nq        leave without writing");
+        text.push_str("1 … 7    find one of the pulses anew\nq        leave without writing, at the file's neutral");
         text
     }
 }

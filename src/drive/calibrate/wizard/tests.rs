@@ -58,6 +58,18 @@ fn neutral_is_the_zero_that_was_accepted_not_the_one_under_test() {
     assert_eq!(neutral(&wizard), (375, 399));
     assert_eq!(wizard.key(Enter), Effect::Rest);
     assert_eq!(neutral(&wizard), (365, 399));
+    assert!(wizard.screen("car.toml").contains("neutral: throttle 365, steering 399"));
+}
+
+#[test]
+fn a_zero_that_turns_the_wheels_is_left_by_going_back_to_it() {
+    let mut wizard = confirmed();
+    keys(&mut wizard, &[Up; 10]);
+    assert_eq!(wizard.key(Enter), Effect::Rest);
+    assert_eq!(wizard.neutral().throttle, pulse(425));
+    assert_eq!(wizard.key(Backspace), Effect::Rest);
+    assert_eq!(wizard.neutral().throttle, pulse(375), "the file's, until another is accepted");
+    assert_eq!(wizard.key(Letter('.')), test(425, 399));
 }
 
 #[test]
