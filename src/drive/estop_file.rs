@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 /// The emergency stop could not be kept, or not be looked for.
 #[derive(Debug, thiserror::Error)]
 #[error("the emergency stop and {path}: {source}; {consequence}", path = path.display())]
-pub(super) struct EStopFileError {
+pub struct EStopFileError {
     path: PathBuf,
     source: io::Error,
     consequence: &'static str,

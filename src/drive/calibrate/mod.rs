@@ -27,7 +27,7 @@ use super::DriveError;
 use super::actuator::Actuator;
 use super::actuator::kind::Refused;
 use super::calibration_file::{self, EditError, Staged};
-use super::estop_file;
+use super::estop_file::{self, EStopFileError};
 use super::event::DriveEvent;
 use super::settings::{AxisConfig, Calibration, DriveConfig, RawCalibration};
 
@@ -71,6 +71,9 @@ pub enum CalibrateError {
     /// The car is not to move.
     #[error("an emergency stop is latched: clear it as a driver, or remove {}", .0.display())]
     EStop(PathBuf),
+    /// Whether it is to move cannot be found out.
+    #[error("{0}: run calibrate as a user who may look there, e.g. by sudo")]
+    EStopFile(#[from] EStopFileError),
     /// A setting that no board could follow.
     #[error("{0}")]
     Setting(#[from] Refused),
@@ -103,7 +106,7 @@ pub enum CalibrateError {
 pub fn calibrate(config: &DriveConfig, file: &Path, ended: impl AsFd) -> Result<Calibrated, CalibrateError> {
     let frequency_hz = pulse_frequency(config)?;
     let estop = estop_file::path_beside(&config.max_speed.state_file);
-    if estop_file::load(&estop).unwrap_or(true) {
+    if estop_file::load(&estop)? {
         return Err(CalibrateError::EStop(estop));
     }
     let before = *config.vehicle.calibration.raw();
