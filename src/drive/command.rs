@@ -11,7 +11,7 @@
 //! | `{"motion":{"key":"left","value":V}}`, `"right"` | steering; V ≤ 0 is straight ahead |
 //! | either with V ≤ 0 and `"gone":1` beside it | ours, the hub's in a driver's name: he is gone or out of reach. Stop; what his stick does is not known |
 //! | `{"speed":{"key":"maxSpeed","value":N}}` | the highest forward pulse, a whole number of ticks |
-//! | `{"estop":{"key":"latch","value":1}}` | ours: stop and stay stopped until cleared, whatever the value |
+//! | `{"estop":{"key":"latch","value":1}}` | ours: stop and stay stopped until cleared, whatever the value, and whatever else is said |
 //! | `{"estop":{"key":"clear","value":1}}` | ours: the driver lifts the emergency stop |
 //!
 //! Any of them may carry two more fields, ours, beside `key` and `value` or beside the topic:
@@ -19,6 +19,8 @@
 //! - `"session": "id"` (1 … 32 visible ASCII characters): the driver's own random name, so that two never drive at once.
 //!
 //! Everything else is a [`Rejection`] or, with a topic that is not the drive's, [`Parsed::NotForDrive`].
+
+mod latch;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -230,11 +232,15 @@ impl Rejection {
 /// Understands one message.
 ///
 /// # Errors
-/// A [`Rejection`] for whatever is not one of the messages above.
+/// A [`Rejection`] for whatever is not one of the messages above. An emergency stop is not rejected for its form.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Rejection> {
     if bytes.len() > MESSAGE_LIMIT {
         return Err(Rejection::TooLong);
     }
+    parse_in_form(bytes).or_else(|rejection| latch::find(bytes).map(Parsed::Drive).ok_or(rejection))
+}
+
+fn parse_in_form(bytes: &[u8]) -> Result<Parsed, Rejection> {
     let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Rejection::Shape,
         _ => Rejection::Malformed,

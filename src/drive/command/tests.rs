@@ -136,6 +136,47 @@ fn everything_else_is_rejected_with_its_reason() {
 }
 
 #[test]
+fn an_emergency_stop_is_not_rejected_for_its_form() {
+    for message in [
+        r#"{"estop":{"key":"latch","value":1764300000000}}"#,
+        r#"{"estop":{"key":"latch","value":1e999}}"#,
+        r#"{"estop":{"key":"latch"}}"#,
+        r#"{"estop":{"key":"latch","value":true}}"#,
+        r#"{"estop":{"key":"latch","value":"now"}}"#,
+        r#"{"estop":{"key":"latch","value":null}}"#,
+        r#"{"estop":{"value":{"deep":[1]},"key":"latch"}}"#,
+        r#"{"estop":{"key":"latch","value":1,"why":"a dog"}}"#,
+        r#"{"estop":{"key":"latch","value":1,"gone":1}}"#,
+        r#"{"estop":{"key":"latch","value":1},"motion":{"key":"forward","value":20}}"#,
+        r#"{"at":1764300000000,"estop":{"key":"latch","value":1}}"#,
+        r#"{"estop":{"key":"latch","value":1},"seq":-1}"#,
+        r#"{"estop":{"key":"latch","value":1},"session":""}"#,
+    ] {
+        let latch = Message { command: Command::EStop(EStop::Latch), seq: None, session: None };
+        assert_eq!(parse(message.as_bytes()), Ok(Parsed::Drive(latch)), "{message}");
+    }
+    let message = br#"{"estop":{"key":"latch","value":"now","seq":41},"seq":42,"session":"k3"}"#;
+    let latch = Message { command: Command::EStop(EStop::Latch), seq: Some(42), session: Session::new("k3") };
+    assert_eq!(parse(message), Ok(Parsed::Drive(latch)), "what can be read is used");
+}
+
+#[test]
+fn a_clear_is_not_taken_for_granted() {
+    for (message, rejection) in [
+        (r#"{"estop":{"key":"clear"}}"#, Rejection::Shape),
+        (r#"{"estop":{"key":"clear","value":true}}"#, Rejection::Shape),
+        (r#"{"estop":{"key":"clear","value":1,"why":"no dog"}}"#, Rejection::Shape),
+        (r#"{"estop":{"key":"clear","value":1},"seq":-1}"#, Rejection::Shape),
+        (r#"{"estop":"latch"}"#, Rejection::Shape),
+        (r#"{"estop":["latch",1]}"#, Rejection::Shape),
+        (r#"{"estop":{"key":"latch","value":1}"#, Rejection::Malformed),
+        (r#"{"light":{"key":"latch","value":1},"seq":-1}"#, Rejection::Shape),
+    ] {
+        assert_eq!(parse(message.as_bytes()), Err(rejection), "{message}");
+    }
+}
+
+#[test]
 fn a_topic_that_is_not_the_drives_is_left_for_others() {
     let table = [
         (r#"{"camera":{"key":"select","value":1}}"#, "camera"),
