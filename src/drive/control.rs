@@ -29,11 +29,11 @@ pub(super) enum Heard {
 }
 
 impl Control {
-    /// A car at rest. A `kept` top speed that is out of range is left, and the reason returned.
+    /// A car at rest. A `kept` top speed that is out of range is held within it, and the reason returned.
     pub(super) fn new(config: &DriveConfig, kept: Option<Pulse>, now: Instant) -> (Self, Option<MaxSpeedRefusal>) {
         let calibration = &config.vehicle.calibration;
         let mut max_speed = MaxSpeed::configured(&config.max_speed, calibration);
-        let refusal = kept.and_then(|pulse| max_speed.set(pulse.ticks()).err());
+        let refusal = kept.and_then(|pulse| max_speed.restore(pulse));
         let gate = Gate::new(config.gate, scale(calibration), now);
         let vehicle = Vehicle::new(config.vehicle.clone(), max_speed.get());
         (Self { gate, vehicle, max_speed }, refusal)

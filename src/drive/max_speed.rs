@@ -58,7 +58,14 @@ impl MaxSpeed {
         self.current
     }
 
-    /// Takes a driver's wish, or one kept from an earlier run.
+    /// Takes the value kept from an earlier run, as far as the range has it. Returns why it is another now.
+    pub(super) fn restore(&mut self, kept: Pulse) -> Option<MaxSpeedRefusal> {
+        let refusal = self.set(kept.ticks()).err();
+        self.current = self.range.hold(kept);
+        refusal
+    }
+
+    /// Takes a driver's wish.
     pub(super) fn set(&mut self, asked: u16) -> Result<Pulse, MaxSpeedRefusal> {
         let Range { lowest, ceiling } = self.range;
         match Pulse::new(asked) {

@@ -246,7 +246,10 @@ fn restore(config: &DriveConfig, now: Instant) -> (Control, Option<String>) {
         Err(error) => (None, Some(error.to_string())),
     };
     let (mut control, refusal) = Control::new(config, kept, now);
-    let refused = refusal.map(|refusal| format!("maxSpeed kept in {} is not used: {refusal}", path.display()));
+    let refused = refusal.map(|refusal| {
+        let now = control.max_speed().ticks();
+        format!("maxSpeed kept in {} counts as {now}: {refusal}", path.display())
+    });
     let estop = estop_file::load(&estop_file::path_beside(path));
     if *estop.as_ref().unwrap_or(&true) {
         control.gate.handle(gate::Input::Stop(StopCause::EStop), now);

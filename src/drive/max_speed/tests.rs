@@ -60,6 +60,18 @@ fn a_reload_keeps_the_drivers_value_as_far_as_the_new_ceiling_has_it() {
 }
 
 #[test]
+fn a_kept_value_stays_as_far_as_the_range_has_it_and_never_becomes_the_full_one() {
+    let mut raised = RawCalibration::example();
+    raised.forward_zero = pulse(410);
+    let raised = Calibration::new(raised).unwrap();
+    for (kept, expected, refused) in [(405, 410, true), (420, 420, false), (440, 430, true)] {
+        let mut max_speed = MaxSpeed::configured(&config(None, 430), &raised);
+        assert_eq!(max_speed.restore(pulse(kept)).is_some(), refused, "{kept}");
+        assert_eq!(max_speed.get(), pulse(expected), "{kept}");
+    }
+}
+
+#[test]
 fn what_is_stored_is_loaded_again_and_nothing_else_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("deep/er/max-speed");
