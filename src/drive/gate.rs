@@ -212,6 +212,7 @@ impl Gate {
             Command::EStop(EStop::Clear) => self.clear(sender),
             Command::EStop(EStop::Latch) => {
                 self.stop(StopCause::EStop, arrived);
+                self.entry.drivers.latched(sender);
                 Ok(())
             }
             Command::Gone => self.driver_gone(sender),

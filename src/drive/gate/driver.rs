@@ -66,6 +66,13 @@ impl Drivers {
         Ok(())
     }
 
+    /// An emergency stop, which anyone may press in any order: what its driver said before it must not lift it.
+    pub(super) fn latched(&mut self, sender: Sender) {
+        if let Some(driver) = self.last.as_mut().filter(|driver| driver.session == sender.session) {
+            driver.seq = driver.seq.max(sender.seq);
+        }
+    }
+
     /// The link is gone, and with it whoever was at its other end.
     pub(super) fn gone(&mut self) {
         if let Some(driver) = &mut self.last {

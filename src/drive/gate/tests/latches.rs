@@ -59,6 +59,19 @@ fn anyone_may_press_the_emergency_stop_even_out_of_order() {
 }
 
 #[test]
+fn a_clear_from_before_an_emergency_stop_that_overtook_it_lifts_nothing() {
+    let mut story = Story::begin(config());
+    let numbered = |seq, command| Message { seq: Some(seq), ..of("ann", command) };
+    story.hear(numbered(40, forward(20.0))).unwrap();
+    story.pass(50).hear(numbered(42, Command::EStop(EStop::Latch))).unwrap();
+    assert_eq!(story.pass(50).hear(numbered(41, Command::EStop(EStop::Clear))), Err(Refusal::OutOfOrder));
+    assert_eq!(story.latched(), Some((StopCause::EStop, Clear::Driver)));
+    story.hear(numbered(39, Command::EStop(EStop::Latch))).unwrap();
+    assert_eq!(story.hear(numbered(41, Command::EStop(EStop::Clear))), Err(Refusal::OutOfOrder));
+    assert_eq!(story.pass(50).hear(numbered(43, Command::EStop(EStop::Clear))), Ok(()));
+}
+
+#[test]
 fn a_failed_actuator_latches_until_it_answers() {
     let mut story = Story::begin(config());
     story.says(forward(20.0)).unwrap();

@@ -177,6 +177,9 @@ impl Oracle {
         if let Command::EStop(EStop::Latch) = command {
             self.stop(arrived);
             self.estop = self.estop.max(Some(arrived));
+            if self.wheel.is_some_and(|(holder, _)| holder == driver) {
+                self.seq = self.seq.max(seq);
+            }
             return;
         }
         if let Command::Motion(motion) = command
