@@ -91,16 +91,7 @@ impl Bridge {
             move |source: io::Error| BridgeError::Io { path, step, source }
         };
         let listening = Listening::open(&config.socket)?;
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK);
-        let wake = wake.map_err(|error| failed("make its wake-up")(error.into()))?;
-        let shared = Arc::new(Shared {
-            wake,
-            inbox: Mutex::default(),
-            hello: lines::hello(neutral),
-            programs: AtomicUsize::new(0),
-            deserted: AtomicBool::new(true),
-            ended: AtomicBool::new(false),
-        });
+        let shared = Arc::new(Shared::new(neutral).map_err(failed("make its wake-up"))?);
         let server = Server::new(listening, Arc::clone(&shared), on_request);
         let ended = Ended(Arc::clone(&shared));
         let serve = move || {
@@ -200,6 +191,17 @@ struct News {
 }
 
 impl Shared {
+    fn new(neutral: Option<Output>) -> io::Result<Self> {
+        Ok(Self {
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            inbox: Mutex::default(),
+            hello: lines::hello(neutral),
+            programs: AtomicUsize::new(0),
+            deserted: AtomicBool::new(true),
+            ended: AtomicBool::new(false),
+        })
+    }
+
     fn has_programs(&self) -> bool {
         self.programs.load(Ordering::Relaxed) > 0
     }

@@ -77,11 +77,22 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
         if !ready[0].is_empty() && !self.distribute() {
             return false;
         }
+        // Before others come: the last one may have left and come back since the last turn.
+        self.count();
         if self.deaf || !ready[1].is_empty() {
             self.deaf = self.accept().is_err();
         }
-        self.shared.set_programs(self.programs.len());
+        self.count();
         true
+    }
+
+    /// Tells how many programs hear what the car is to do.
+    fn count(&self) {
+        self.shared.set_programs(self.hearing());
+    }
+
+    fn hearing(&self) -> usize {
+        self.programs.len()
     }
 
     /// Reads from and writes to the programs that are ready.
@@ -129,15 +140,19 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
     fn welcome(&mut self, stream: UnixStream) -> io::Result<()> {
         stream.set_nonblocking(true)?;
         set_socket_send_buffer_size(&stream, SEND_BUFFER)?;
-        let mut program =
-            Program { stream, incoming: Incoming::default(), outgoing: Outgoing::default(), only_listens: false };
+        let mut program = Program {
+            stream,
+            incoming: Incoming::default(),
+            outgoing: Outgoing::default(),
+            only_listens: false,
+        };
         if self.programs.len() == MAX_PROGRAMS {
             let full = lines::error(&format!("{MAX_PROGRAMS} programs are connected already"));
             let _ = program.tell(&[full], None);
             return Ok(());
         }
         // Before the greeting: a program that has read it misses nothing that is said from then on.
-        self.shared.set_programs(self.programs.len() + 1);
+        self.shared.set_programs(self.hearing() + 1);
         if program.tell(&self.shared.greeting(), None).is_ok() {
             self.programs.push(program);
         }
@@ -243,3 +258,6 @@ impl SlowLog {
         tracing::warn!(count = self.count, "a program on the bridge did not read its lines and was disconnected");
     }
 }
+
+#[cfg(test)]
+mod tests;
