@@ -40,6 +40,8 @@ struct Program {
     outgoing: Outgoing,
     /// It closed its sending side, as `nc -d` does; it may still listen.
     only_listens: bool,
+    /// It closed its receiving side: it is told nothing any more, and moves no car.
+    only_speaks: bool,
 }
 
 /// Why a program is disconnected.
@@ -92,7 +94,7 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
     }
 
     fn hearing(&self) -> usize {
-        self.programs.len()
+        self.programs.iter().filter(|program| !program.only_speaks).count()
     }
 
     /// Reads from and writes to the programs that are ready.
@@ -145,6 +147,7 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
             incoming: Incoming::default(),
             outgoing: Outgoing::default(),
             only_listens: false,
+            only_speaks: false,
         };
         if self.programs.len() == MAX_PROGRAMS {
             let full = lines::error(&format!("{MAX_PROGRAMS} programs are connected already"));
@@ -172,13 +175,16 @@ impl Program {
         for line in lines {
             self.push(line.clone())?;
         }
-        if let Some(output) = output {
+        if let Some(output) = output.filter(|_| !self.only_speaks) {
             self.outgoing.set_output(output.clone());
         }
         self.write()
     }
 
     fn push(&mut self, line: Line) -> Result<(), Gone> {
+        if self.only_speaks {
+            return Ok(());
+        }
         self.outgoing.push(line).map_err(|TooSlow| Gone::TooSlow)
     }
 
@@ -225,9 +231,10 @@ impl Program {
                 Ok(length) => self.outgoing.written(length),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                // It has left. What it said before is still to be read, and reading finds the end.
+                // It has left, or closed its receiving side only. What it says is still to be read, and reading finds the end.
                 Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                    return Ok(());
+                    self.only_speaks = true;
+                    self.outgoing = Outgoing::default();
                 }
                 Err(_) => return Err(Gone::Closed),
             }

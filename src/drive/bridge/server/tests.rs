@@ -1,11 +1,16 @@
 //! Turn by turn, without the thread.
 
-use super::*;
+use std::net::Shutdown;
+use std::sync::mpsc::{self, Receiver};
 
-/// A server whose turns are the test's, and where programs connect.
+use super::*;
+use crate::drive::gate::{State, StopCause};
+
+/// A server whose turns are the test's, where programs connect, and what they ask for.
 struct Lab {
     server: Server<Box<dyn FnMut(BridgeRequest)>>,
     path: std::path::PathBuf,
+    requests: Receiver<BridgeRequest>,
     _folder: tempfile::TempDir,
 }
 
@@ -13,10 +18,11 @@ impl Lab {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("car.sock");
+        let (sender, requests) = mpsc::channel();
         let shared = Arc::new(Shared::new(None).unwrap());
         let listening = Listening::open(&path).unwrap();
-        let server = Server::new(listening, shared, Box::new(|_| {}) as Box<_>);
-        Self { server, path, _folder: folder }
+        let server = Server::new(listening, shared, Box::new(move |request| sender.send(request).unwrap()) as Box<_>);
+        Self { server, path, requests, _folder: folder }
     }
 
     /// A program that is connected by the end of the next turn.
@@ -27,6 +33,19 @@ impl Lab {
     /// One turn of the thread. Without news it would wait for ever.
     fn turn(&mut self) {
         assert!(self.server.turn());
+    }
+
+    /// The gate says something, which each program is told.
+    fn tell(&mut self) {
+        let line = lines::gate(State::Parked { cause: StopCause::Deadline });
+        self.server.shared.tell(|inbox| inbox.push(line));
+        self.turn();
+    }
+
+    fn would_spin(&self) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut polled: Vec<_> = self.server.programs.iter().map(Program::interest).collect();
+        poll(&mut polled, Some(&now)).unwrap() > 0
     }
 }
 
@@ -41,5 +60,41 @@ fn a_last_program_that_leaves_and_comes_back_in_one_turn_is_noticed() {
     let _back = lab.connect();
     lab.turn();
     assert!(lab.server.shared.has_programs());
+    assert!(lab.server.shared.was_deserted());
+}
+
+#[test]
+fn a_program_that_stops_reading_moves_no_car_and_costs_nothing_but_is_heard() {
+    let mut lab = Lab::new();
+    let mut program = lab.connect();
+    lab.turn();
+    lab.server.shared.begin_anew();
+    program.shutdown(Shutdown::Read).unwrap();
+    lab.tell();
+    assert!(!lab.server.shared.has_programs() && lab.server.shared.was_deserted());
+    lab.tell();
+    assert!(!lab.would_spin());
+
+    let metric = r#"{"battery":{"key":"volts","value":11.8}}"#;
+    program.write_all(format!("nonsense\n{{\"metric\":{metric}}}\n").as_bytes()).unwrap();
+    lab.turn();
+    assert_eq!(lab.requests.try_recv(), Ok(BridgeRequest::Metric(metric.to_owned())));
+    assert!(!lab.would_spin());
+    drop(program);
+    lab.turn();
+    assert!(lab.server.programs.is_empty());
+}
+
+#[test]
+fn the_last_program_that_hears_counts_whoever_only_speaks() {
+    let mut lab = Lab::new();
+    let (speaker, driver) = (lab.connect(), lab.connect());
+    lab.turn();
+    speaker.shutdown(Shutdown::Read).unwrap();
+    lab.tell();
+    lab.server.shared.begin_anew();
+    assert!(!lab.server.shared.was_deserted());
+    drop(driver);
+    lab.turn();
     assert!(lab.server.shared.was_deserted());
 }
