@@ -259,24 +259,30 @@ impl Session {
             live.connected = state == PeerState::Connected;
         }
         match state {
-            PeerState::New => {}
+            // The server has restarted ICE; that takes no longer than a restart of ours.
+            PeerState::New => self.troubled(peer, now + RESTART_TIMEOUT),
             PeerState::Connected => self.connected(peer, now, out),
-            PeerState::Disconnected => {
-                if let Some(dialogue) = self.dialogue_of(peer)
-                    && dialogue.phase == Phase::Established
-                {
-                    dialogue.phase = Phase::Troubled { until: now + DISCONNECTED_GRACE };
-                }
-            }
+            PeerState::Disconnected => self.troubled(peer, now + DISCONNECTED_GRACE),
             PeerState::Failed => self.failed(peer, now, out),
             PeerState::Closed => self.gone(peer, now, out),
         }
     }
 
+    fn troubled(&mut self, peer: PeerId, until: Instant) {
+        if let Some(dialogue) = self.dialogue_of(peer)
+            && dialogue.phase == Phase::Established
+        {
+            dialogue.phase = Phase::Troubled { until };
+        }
+    }
+
     fn connected(&mut self, peer: PeerId, now: Instant, out: &mut Vec<Action>) {
         let Some(dialogue) = self.dialogue_of(peer) else { return };
-        if matches!(dialogue.phase, Phase::Restarting { .. }) {
-            out.push(Action::Report(Report::Restarted(peer)));
+        match dialogue.phase {
+            // What is connected is the old way, which the restart is about to give up; the answer is still awaited.
+            Phase::Restarting { answered: false, .. } => return,
+            Phase::Restarting { .. } => out.push(Action::Report(Report::Restarted(peer))),
+            _ => {}
         }
         dialogue.phase = Phase::Established;
         dialogue.connected_at.get_or_insert(now);

@@ -357,6 +357,28 @@ fn a_disconnected_peer_may_recover_then_ice_restarts_then_the_session_is_made_an
 }
 
 #[test]
+fn an_old_way_that_comes_back_while_ice_restarts_does_not_end_the_restart() {
+    let mut story = publishing();
+    story.tell(Input::Peer(ONE, PeerState::Disconnected));
+    assert!(story.pass(secs(3)).contains(&Action::RestartIce(ONE)));
+    assert_eq!(story.tell(Input::Peer(ONE, PeerState::Connected)), [], "the restart is under way all the same");
+    assert_eq!(story.tell(Input::OfferMade(ONE, SDP.into())), [Action::Send(Message::Offer(SDP.into()))]);
+    assert_eq!(story.message(Message::Answer(SDP.into())), [Action::ApplyAnswer(ONE, SDP.into())]);
+    assert_eq!(story.tell(Input::Peer(ONE, PeerState::Connected)), [Action::Report(Report::Restarted(ONE))]);
+}
+
+#[test]
+fn a_peer_that_the_server_restarts_is_restarted_from_here_when_nothing_comes_of_it() {
+    let mut story = publishing();
+    assert_eq!(story.tell(Input::Peer(ONE, PeerState::New)), []);
+    story.tell(Input::Peer(ONE, PeerState::Connected));
+    assert_eq!(story.pass(secs(20)), [], "it succeeded");
+    story.tell(Input::Peer(ONE, PeerState::New));
+    assert_eq!(story.pass(Duration::from_millis(4_999)), []);
+    assert!(story.pass(Duration::from_millis(1)).contains(&Action::RestartIce(ONE)));
+}
+
+#[test]
 fn a_restart_for_a_new_network_does_not_cut_a_picture_that_still_flows() {
     let mut story = publishing();
     assert!(story.tell(Input::NetworkChanged).contains(&Action::RestartIce(ONE)));
