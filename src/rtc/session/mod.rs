@@ -333,12 +333,14 @@ impl Session {
     }
 
     fn network_changed(&mut self, now: Instant, out: &mut Vec<Action>) {
+        const WHY: &str = "the network changed";
         self.backoff.reset();
-        if let Signalling::Waiting { .. } = self.signalling {
+        match &self.signalling {
             // What failed over the old network says nothing of this one.
-            self.connect(out);
-        } else {
-            self.restart("the network changed", now, out);
+            Signalling::Waiting { .. } => self.connect(out),
+            // Its sockets are bound to the old one, and there is nothing yet that a restart could save.
+            Signalling::Up(dialogue) if dialogue.connected_at.is_none() => self.lost(WHY.to_owned(), now, out),
+            _ => self.restart(WHY, now, out),
         }
     }
 

@@ -401,6 +401,23 @@ fn a_new_network_is_tried_at_once_however_long_the_old_one_had_failed() {
 }
 
 #[test]
+fn a_session_that_the_network_changes_under_before_it_is_up_is_made_anew_at_once() {
+    let answer = || Input::Frame(Incoming::Message(Message::Answer(SDP.into())));
+    let so_far = [Input::SocketUp, Input::OfferMade(ONE, SDP.into()), answer(), Input::AnswerApplied(ONE)];
+    for known in 1..=so_far.len() {
+        let mut story = Story::begin();
+        story.tell(Input::Start);
+        for input in &so_far[..known] {
+            story.tell(input.clone());
+        }
+        let actions = story.tell(Input::NetworkChanged);
+        assert_eq!(actions[..2], [Action::CloseSocket, Action::ClosePeer(ONE)], "after {known}");
+        assert_eq!(lost(&actions), Some("the network changed"), "after {known}");
+        assert_eq!(story.pass(Duration::ZERO), [Action::Connect], "after {known}");
+    }
+}
+
+#[test]
 fn a_lost_relay_restarts_ice_at_once_for_the_peer_that_used_it() {
     let mut story = publishing();
     assert_eq!(story.tell(Input::RelayLost(TWO, "reset".into())), [], "nobody's");
