@@ -352,6 +352,12 @@ impl Session {
 
     /// The dialogue is over: close what only it needs, keep the live peer, and try again after a while.
     fn lost(&mut self, reason: String, now: Instant, out: &mut Vec<Action>) {
+        if let Signalling::Up(Dialogue { peer, phase: Phase::Restarting { answered: false, .. }, .. }) = self.signalling
+            && self.live == Some(Live { peer, connected: false })
+        {
+            // Nobody is left who could answer its restart.
+            self.picture_lost(peer, out);
+        }
         let attempt = match &self.signalling {
             Signalling::Stopped | Signalling::Waiting { .. } => return,
             Signalling::Connecting => Attempt::NotReached,

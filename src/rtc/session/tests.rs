@@ -389,6 +389,23 @@ fn a_restart_for_a_new_network_does_not_cut_a_picture_that_still_flows() {
 }
 
 #[test]
+fn a_socket_lost_during_an_unanswered_restart_takes_a_dead_picture_with_it_and_no_other() {
+    for (state, dead) in [(PeerState::New, true), (PeerState::Disconnected, true), (PeerState::Connected, false)] {
+        let mut story = publishing();
+        story.tell(Input::NetworkChanged);
+        story.tell(Input::Peer(ONE, state));
+        let actions = story.tell(Input::SocketLost("reset".into()));
+        assert_eq!(actions.iter().filter(|action| **action == Action::ClosePeer(ONE)).count(), usize::from(dead));
+        assert_eq!(actions.contains(&Action::Report(Report::PictureLost(ONE))), dead, "{state:?}");
+        let told = actions.iter().find_map(|action| match action {
+            Action::Report(Report::Lost { still_live, .. }) => Some(*still_live),
+            _ => None,
+        });
+        assert_eq!((told, story.session.live()), (Some(!dead), (!dead).then_some(ONE)), "{state:?}");
+    }
+}
+
+#[test]
 fn a_new_network_is_tried_at_once_however_long_the_old_one_had_failed() {
     let mut story = publishing();
     for _ in 0..5 {
