@@ -119,7 +119,10 @@ pub(crate) fn channel_init(reliability: Reliability) -> RTCDataChannelInit {
 pub(crate) async fn read_stream(peer: PeerId, channel: Arc<dyn DataChannel>, links: Arc<Links>, mailbox: Arc<Mailbox>) {
     while let Some(event) = channel.poll().await {
         match event {
-            DataChannelEvent::OnOpen => links.update(peer, |link| link.stream_open = true),
+            DataChannelEvent::OnOpen => {
+                links.update(peer, |link| link.stream_open = true);
+                mailbox.stream_open(peer);
+            }
             DataChannelEvent::OnMessage(message) => links.message(peer, &message.data, arrival()),
             DataChannelEvent::OnClosing | DataChannelEvent::OnClose => break,
             _ => {}

@@ -17,9 +17,11 @@ pub(crate) enum Letter {
     State(PeerId, PeerState),
     Candidate(PeerId, CandidateInit),
     RelayLost(PeerId, String),
+    StreamOpen(PeerId),
 }
 
-/// States and lost relays are kept newest-wins for each peer, so their number is bounded by the number of peers.
+/// States and lost relays are kept newest-wins for each peer, and a peer's `stream` opens once, so their number is bounded
+/// by the number of peers.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     letters: Mutex<VecDeque<Letter>>,
@@ -41,6 +43,12 @@ impl Mailbox {
         letters.retain(|letter| !matches!(letter, Letter::RelayLost(of, _) if *of == peer));
         letters.push_back(Letter::RelayLost(peer, reason.to_owned()));
         drop(letters);
+        self.arrived.notify_one();
+    }
+
+    /// This peer's `stream` channel is open.
+    pub(crate) fn stream_open(&self, peer: PeerId) {
+        self.lock().push_back(Letter::StreamOpen(peer));
         self.arrived.notify_one();
     }
 

@@ -154,6 +154,7 @@ impl Publisher {
                     Letter::State(peer, state) => self.tell(Input::Peer(peer, state)),
                     Letter::Candidate(peer, candidate) => self.tell(Input::LocalCandidate(peer, candidate)),
                     Letter::RelayLost(peer, reason) => self.tell(Input::RelayLost(peer, reason)),
+                    Letter::StreamOpen(peer) => self.tell(Input::StreamOpen(peer)),
                 },
                 // An error is a panic, which the process-wide hook has reported and answers by ending the process.
                 Some(done) = self.work.join_next() => if let Ok(done) = done {

@@ -43,6 +43,13 @@ impl Reporter {
                 let retry_ms = retry_in.as_millis();
                 tracing::warn!(channel, reason, picture, retry_ms, "no session with the server; trying again for ever");
             }
+            Report::NoControl(peer) => {
+                tracing::warn!(
+                    channel,
+                    peer = peer.0,
+                    "the server took no data channels: viewers see the picture and cannot drive"
+                );
+            }
             Report::PictureLost(peer) => {
                 tracing::warn!(channel, peer = peer.0, "the peer that carried the picture is gone")
             }
@@ -73,7 +80,7 @@ impl Reporter {
                 let (cause, since) = self.trouble.take()?;
                 return Some(Recovery { cause, took: now.saturating_duration_since(since) });
             }
-            Report::Lost { .. } | Report::Ignored(_) | Report::Joins(_) => return None,
+            Report::Lost { .. } | Report::NoControl(_) | Report::Ignored(_) | Report::Joins(_) => return None,
         };
         self.trouble.get_or_insert((begins, now));
         None
@@ -105,7 +112,7 @@ fn update(status: &mut PublishStatus, report: Report) -> bool {
             status.last_trouble = Some(why);
         }
         Report::Restarted(_) => status.state = SessionState::Publishing,
-        Report::Ignored(_) | Report::Joins(_) => return false,
+        Report::NoControl(_) | Report::Ignored(_) | Report::Joins(_) => return false,
     }
     true
 }

@@ -22,6 +22,11 @@ pub(super) fn settle(sdp: &str, mids: &[&str]) -> (String, Vec<bool>) {
     (settled, wanted.collect())
 }
 
+/// Whether an answer takes data channels.
+pub(super) fn takes_channels(answer: &str) -> bool {
+    split(answer).1.iter().any(|section| section.starts_with("m=application") && !is_rejected(section))
+}
+
 /// What stands in front of the sections, and each of them.
 fn split(sdp: &str) -> (&str, Vec<&str>) {
     let starts = sdp.match_indices("m=").map(|(at, _)| at).filter(|at| *at == 0 || sdp[..*at].ends_with('\n'));
@@ -82,6 +87,14 @@ mod tests {
         let bundled = TAKEN.replace("video 9", "video 0") + "a=bundle-only\r\n";
         let offer = [SESSION, TAKEN, &bundled].concat();
         assert_eq!(settle(&offer, &["0", "1"]), (offer, vec![true, true]));
+    }
+
+    #[test]
+    fn an_answer_takes_data_channels_unless_it_rejects_their_section_or_has_none() {
+        let rejected = CHANNELS.replace("application 9", "application 0");
+        for (sections, takes) in [(CHANNELS, true), (rejected.as_str(), false), ("", false)] {
+            assert_eq!(takes_channels(&[SESSION, TAKEN, sections].concat()), takes, "{sections}");
+        }
     }
 
     #[test]

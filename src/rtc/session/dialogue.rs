@@ -3,12 +3,16 @@
 use std::time::{Duration, Instant};
 
 use super::events::{Action, PeerId, Report};
+use crate::rtc::sections;
 use crate::signal::spider::CandidateInit;
 
 /// Candidates kept until they can be used. Full: the rest is dropped; ICE finds the peer by what arrived first.
 pub(super) const HELD_CANDIDATES: usize = 64;
 /// From the answer to a connected peer: longer, and the attempt is made again.
 pub(super) const JOIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// From a connected peer to its open `stream` channel, which takes a few round trips: longer, and nobody hears whether it
+/// will come at all.
+pub(super) const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// One exchange of descriptions with the server, on one socket, about one peer.
 #[derive(Debug)]
@@ -24,6 +28,17 @@ pub(super) struct Dialogue {
     pub(super) held_local: Vec<CandidateInit>,
     pub(super) offer_sent: bool,
     pub(super) connected_at: Option<Instant>,
+    pub(super) control: Control,
+}
+
+/// Whether control can come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Control {
+    /// The `stream` channel is yet to open.
+    Awaited,
+    Open,
+    /// The server takes no data channels. Another session would be answered the same way.
+    Refused,
 }
 
 /// How far it has come; see the diagram in [`super`].
@@ -50,7 +65,13 @@ impl Dialogue {
             held_local: Vec::new(),
             offer_sent: false,
             connected_at: None,
+            control: Control::Awaited,
         }
+    }
+
+    /// When the `stream` channel must be open at the latest.
+    pub(super) fn stream_due(&self) -> Option<Instant> {
+        self.connected_at.filter(|_| self.control == Control::Awaited).map(|since| since + STREAM_TIMEOUT)
     }
 }
 
@@ -80,6 +101,9 @@ impl Dialogue {
             Phase::Restarting { until, .. } => Phase::Restarting { until, answered: true },
             _ => Phase::Joining { until: now + JOIN_TIMEOUT },
         };
+        if self.control == Control::Awaited && !sections::takes_channels(&sdp) {
+            self.control = Control::Refused;
+        }
         out.push(Action::ApplyAnswer(self.peer, sdp));
     }
 

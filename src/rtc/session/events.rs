@@ -51,6 +51,8 @@ pub enum Input {
     LocalCandidate(PeerId, CandidateInit),
     /// A peer connection changed its state.
     Peer(PeerId, PeerState),
+    /// A peer's `stream` channel is open.
+    StreamOpen(PeerId),
     /// The relay that carried a peer's media is gone.
     RelayLost(PeerId, String),
     /// The machine's addresses or default route changed.
@@ -107,6 +109,8 @@ pub enum Report {
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The server takes the picture and no data channels: nobody can drive through it.
+    NoControl(PeerId),
     /// The picture has stopped: the peer that carried it is gone.
     PictureLost(PeerId),
     /// ICE is being restarted.

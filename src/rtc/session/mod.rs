@@ -24,7 +24,7 @@ use crate::signal::backoff::{Attempt, Backoff};
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::spider::{CandidateInit, Incoming, Message};
 
-use dialogue::{Dialogue, HELD_CANDIDATES, JOIN_TIMEOUT, Phase, ignored};
+use dialogue::{Control, Dialogue, HELD_CANDIDATES, JOIN_TIMEOUT, Phase, STREAM_TIMEOUT, ignored};
 pub use events::{Action, Input, PeerId, PeerState, Report};
 
 /// How long a disconnected peer may recover by itself before ICE is restarted.
@@ -123,6 +123,11 @@ impl Session {
             }
             Input::LocalCandidate(peer, candidate) => self.local_candidate(peer, candidate, &mut out),
             Input::Peer(peer, state) => self.peer_state(peer, state, now, &mut out),
+            Input::StreamOpen(peer) => {
+                if let Some(dialogue) = self.dialogue_of(peer) {
+                    dialogue.control = Control::Open;
+                }
+            }
             Input::RelayLost(peer, reason) => {
                 if self.dialogue_of(peer).is_some() {
                     self.restart(&format!("the TURN server is lost: {reason}"), now, &mut out);
@@ -141,8 +146,8 @@ impl Session {
             Signalling::Waiting { until } => Some(*until),
             Signalling::Up(dialogue) => {
                 let silence = dialogue.heard + self.timing.silence;
-                let first = silence.min(dialogue.ping_at);
-                Some(dialogue.phase.until().map_or(first, |until| until.min(first)))
+                let others = [dialogue.phase.until(), dialogue.stream_due()];
+                Some(others.into_iter().flatten().fold(silence.min(dialogue.ping_at), Instant::min))
             }
         }
     }
@@ -155,6 +160,10 @@ impl Session {
             Signalling::Waiting { until } if *until <= now => self.connect(&mut out),
             Signalling::Up(dialogue) if dialogue.heard + silence <= now => {
                 self.lost(format!("nothing heard from the server for {} s", silence.as_secs()), now, &mut out);
+            }
+            Signalling::Up(dialogue) if dialogue.stream_due().is_some_and(|due| due <= now) => {
+                let waited = STREAM_TIMEOUT.as_secs();
+                self.lost(format!("the `stream` channel is not open {waited} s after the connection"), now, &mut out);
             }
             Signalling::Up(dialogue) => {
                 if dialogue.ping_at <= now {
@@ -286,6 +295,7 @@ impl Session {
         }
         dialogue.phase = Phase::Established;
         dialogue.connected_at.get_or_insert(now);
+        let no_control = dialogue.control == Control::Refused;
         if self.live() == Some(peer) {
             return;
         }
@@ -294,6 +304,9 @@ impl Session {
         out.push(Action::Promote(peer));
         out.extend(replaced.map(Action::ClosePeer));
         out.push(Action::Report(Report::Publishing { peer, replaces: replaced }));
+        if no_control {
+            out.push(Action::Report(Report::NoControl(peer)));
+        }
     }
 
     fn failed(&mut self, peer: PeerId, now: Instant, out: &mut Vec<Action>) {
@@ -367,7 +380,8 @@ impl Session {
                 if self.live() != Some(dialogue.peer) && dialogue.connected_at.is_none() {
                     out.push(Action::ClosePeer(dialogue.peer));
                 }
-                if dialogue.connected_at.is_some_and(|since| now.saturating_duration_since(since) >= STABLE_AFTER) {
+                let held = |since| now.saturating_duration_since(since) >= STABLE_AFTER;
+                if dialogue.control != Control::Awaited && dialogue.connected_at.is_some_and(held) {
                     self.backoff.reset();
                 }
                 Attempt::Failed

@@ -4,7 +4,7 @@ use super::*;
 use crate::signal::settings::{ChannelId, TlsConfig};
 use crate::signal::spider::{Junk, parse};
 
-const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\n";
+const SDP: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\n";
 const ONE: PeerId = PeerId(1);
 const TWO: PeerId = PeerId(2);
 
@@ -93,7 +93,9 @@ impl Story {
         let peer = PeerId(self.session.last_peer);
         self.message(Message::Answer(SDP.into()));
         self.tell(Input::AnswerApplied(peer));
-        self.tell(Input::Peer(peer, PeerState::Connected))
+        let actions = self.tell(Input::Peer(peer, PeerState::Connected));
+        assert_eq!(self.tell(Input::StreamOpen(peer)), []);
+        actions
     }
 }
 
@@ -251,6 +253,62 @@ fn every_silence_has_its_deadline() {
     let probes = actions.iter().filter(|action| **action == Action::Probe).count();
     assert_eq!((pings, probes), (2, 2), "one of each every 30 s");
     assert_eq!(lost(&story.pass(secs(1))), Some("nothing heard from the server for 90 s"));
+}
+
+/// From nothing to a connected peer that has no `stream` channel yet.
+fn connected_by(answer: &str) -> (Story, Vec<Action>) {
+    let mut story = Story::begin();
+    story.tell(Input::Start);
+    story.offered();
+    story.message(Message::Answer(answer.into()));
+    story.tell(Input::AnswerApplied(ONE));
+    let actions = story.tell(Input::Peer(ONE, PeerState::Connected));
+    (story, actions)
+}
+
+#[test]
+fn a_session_whose_stream_never_opens_is_made_anew_ever_more_seldom_beside_its_picture() {
+    let (mut story, _) = connected_by(SDP);
+    assert_eq!(lost(&story.pass(Duration::from_millis(9_999))), None);
+    let actions = story.pass(Duration::from_millis(1));
+    assert_eq!(lost(&actions), Some("the `stream` channel is not open 10 s after the connection"));
+    assert!(!actions.contains(&Action::ClosePeer(ONE)), "the picture flows on");
+    let mut attempts = 0;
+    for _ in 0..600 {
+        if story.pass(secs(1)).contains(&Action::Connect) || matches!(story.session.signalling, Signalling::Connecting)
+        {
+            attempts += 1;
+            story.offered();
+            let peer = PeerId(story.session.last_peer);
+            story.message(Message::Answer(SDP.into()));
+            story.tell(Input::Peer(peer, PeerState::Connected));
+        }
+    }
+    assert!((20..=35).contains(&attempts), "{attempts} attempts in ten minutes");
+
+    for first in [true, false] {
+        let (mut story, _) = connected_by(SDP);
+        if first {
+            story.tell(Input::StreamOpen(ONE));
+        } else {
+            story = Story::begin();
+            story.tell(Input::Start);
+            story.offered();
+            story.tell(Input::StreamOpen(ONE));
+            story.message(Message::Answer(SDP.into()));
+            story.tell(Input::Peer(ONE, PeerState::Connected));
+        }
+        assert_eq!(lost(&story.pass(secs(60))), None, "it opened");
+    }
+}
+
+#[test]
+fn a_server_that_takes_no_data_channels_is_told_of_once_and_keeps_its_picture() {
+    let (mut story, actions) = connected_by("v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 96\r\n");
+    assert_eq!(actions.last(), Some(&Action::Report(Report::NoControl(ONE))));
+    let actions = story.pass(secs(60));
+    assert!(actions.iter().all(|action| !matches!(action, Action::Report(_))), "{actions:?}");
+    assert_eq!(story.session.live(), Some(ONE));
 }
 
 #[test]
@@ -515,6 +573,7 @@ fn no_sequence_of_events_wedges_it() {
         (1u64..6).prop_map(|peer| Input::OfferMade(PeerId(peer), SDP.into())),
         (1u64..6).prop_map(|peer| Input::OfferFailed(PeerId(peer), "x".into())),
         (1u64..6).prop_map(|peer| Input::AnswerApplied(PeerId(peer))),
+        (1u64..6).prop_map(|peer| Input::StreamOpen(PeerId(peer))),
         (1u64..6).prop_map(|peer| Input::AnswerRejected(PeerId(peer), "x".into())),
     ];
     proptest!(|(inputs in proptest::collection::vec((input, 0u64..20_000), 0..60))| {
