@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// Reconnect delays: the first retry is at once, then `min`, doubling to `max`, each jittered so that a fleet whose
-/// server comes back does not return in one instant. A server that cannot be reached may be on its way back: for about a
+/// Reconnect delays: the first retry is at once, then `min`, doubling to `max`, each jittered within these so that a fleet
+/// whose server comes back does not return in one instant. A server that cannot be reached may be on its way back: for about a
 /// minute the delay then stays at [`EAGER`], which asks no more of it than to refuse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backoff {
@@ -29,6 +29,8 @@ const EAGER_TRIES: u32 = 75;
 
 /// A delay is drawn from this share of itself up to the whole of it.
 const JITTER: f64 = 0.5;
+/// Of the least delay that share would lie below it: delays are drawn up to this many times of it at least.
+const LEAST_SPREAD: f64 = 1.5;
 
 impl Backoff {
     /// A fresh series of attempts.
@@ -49,8 +51,9 @@ impl Backoff {
         } else {
             self.failures = self.failures.saturating_add(1);
         }
-        let jittered = whole.mul_f64(JITTER + (1.0 - JITTER) * random.clamp(0.0, 1.0));
-        jittered.max(self.min)
+        let shortest = whole.mul_f64(JITTER).max(self.min);
+        let longest = whole.max(self.min.mul_f64(LEAST_SPREAD).min(self.max));
+        shortest + (longest - shortest).mul_f64(random.clamp(0.0, 1.0))
     }
 
     /// The attempt succeeded and held: the next loss starts the series anew.
@@ -71,7 +74,17 @@ mod tests {
     fn the_first_retry_is_at_once_then_it_doubles_to_the_cap() {
         let mut backoff = Backoff::new(ms(500), ms(15_000));
         let delays: Vec<_> = (0..9).map(|_| backoff.next_delay(Attempt::Failed, 1.0).as_millis()).collect();
-        assert_eq!(delays, [0, 500, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000]);
+        assert_eq!(delays, [0, 750, 1000, 2000, 4000, 8000, 15_000, 15_000, 15_000]);
+    }
+
+    #[test]
+    fn a_fleet_does_not_return_in_step_at_any_retry_but_the_first() {
+        let delays = |random| {
+            let mut backoff = Backoff::new(ms(500), ms(15_000));
+            (0..9).map(|_| backoff.next_delay(Attempt::Failed, random)).collect::<Vec<_>>()
+        };
+        let pairs: Vec<_> = delays(0.2).into_iter().zip(delays(0.8)).collect();
+        assert!(pairs[1..].iter().all(|(one, other)| *other >= *one + ms(150)), "{pairs:?}");
     }
 
     #[test]
@@ -102,7 +115,7 @@ mod tests {
         assert_eq!(backoff.next_delay(Attempt::NotReached, 1.0), ms(15_000));
         let mut slow = Backoff::new(ms(3000), ms(15_000));
         slow.next_delay(Attempt::NotReached, 1.0);
-        assert_eq!(slow.next_delay(Attempt::NotReached, 1.0), ms(3000), "never sooner than the least delay");
+        assert_eq!(slow.next_delay(Attempt::NotReached, 0.0), ms(3000), "never sooner than the least delay");
     }
 
     #[test]
@@ -114,6 +127,6 @@ mod tests {
         backoff.reset();
         assert_eq!(backoff.next_delay(Attempt::NotReached, 1.0), Duration::ZERO);
         let next: Vec<_> = (0..4).map(|_| backoff.next_delay(Attempt::NotReached, 1.0)).collect();
-        assert_eq!(next, [ms(500), EAGER, EAGER, EAGER]);
+        assert_eq!(next, [ms(750), EAGER, EAGER, EAGER]);
     }
 }
