@@ -75,6 +75,12 @@ impl Shared {
         }
     }
 
+    pub(crate) fn note_unsent(&self, server: usize, error: &io::Error, now: Instant) {
+        if let Some(suppressed) = self.lock().dropped.admit(now) {
+            tracing::debug!(server, %error, suppressed, "a datagram to a TURN server cannot be sent; dropped");
+        }
+    }
+
     pub(crate) fn lost(&self, reason: &str) {
         (self.on_lost)(reason);
     }

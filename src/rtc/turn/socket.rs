@@ -61,7 +61,7 @@ struct Path {
 
 impl Path {
     /// What to tell the crate when nothing can be sent any more. While it asks for an allocation, an error ends its
-    /// gathering; later it would only log each packet it drops.
+    /// gathering; later it would give the allocation up, and what becomes of that is decided here.
     fn refuse(&self, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let lost = io::Error::new(io::ErrorKind::NotConnected, "the connection to the TURN server is lost");
         Poll::Ready(if self.allocated { Ok(transmit.contents.len()) } else { Err(lost) })
@@ -105,12 +105,21 @@ impl RelaySocket {
     }
 
     fn send_by_udp(&self, path: &mut Path, transmit: &Transmit<'_>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match path.exchange.outgoing(transmit.contents) {
+        let sent = match path.exchange.outgoing(transmit.contents) {
             None => self.udp.poll_send(cx, transmit),
             Some(signed) => {
                 let signed = Transmit { contents: &signed, segment_size: None, ..clone(transmit) };
                 self.udp.poll_send(cx, &signed)
             }
+        };
+        match sent {
+            // The crate would never again use an allocation that one datagram did not get to. A route that is gone for a
+            // moment, or a firewall's refusal, loses that datagram; of a way that stays gone, ICE's checks tell.
+            Poll::Ready(Err(error)) if path.allocated => {
+                self.shared.note_unsent(path.server, &error, now());
+                Poll::Ready(Ok(transmit.contents.len()))
+            }
+            sent => sent,
         }
     }
 
