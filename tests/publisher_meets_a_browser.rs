@@ -1,5 +1,5 @@
-//! The publisher straight to a real browser, Debian's Chromium: over a long wire that loses packets, and to one that hides
-//! its address.
+//! The publisher straight to a real browser, Debian's Chromium: over a long wire that loses packets, to one that hides its
+//! address, and to one that renegotiates.
 
 #![allow(clippy::disallowed_methods, reason = "the tests measure")]
 
@@ -12,11 +12,11 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use common::chromium::{Chromium, Page};
-use futures_util::SinkExt;
+use futures_util::{SinkExt, StreamExt};
 use lab::wire::{self, Loss, Towards, Wire};
 use lab::{Agrees, ONE_AT_A_TIME, Scenario, near};
 use rtcpub::signal::settings::{SignalConfig, Trickle};
-use rtcpub::signal::spider::Message;
+use rtcpub::signal::spider::{self as wire_format, Incoming, Message};
 use serde_json::Value;
 use spider::{Server, ServerSocket, text};
 use tokio_tungstenite::tungstenite;
@@ -187,4 +187,99 @@ async fn a_browser_rebuilds_lost_packets_and_one_that_does_not_take_repairs_gets
     assert!(with.decoded >= 25.0, "{}", with.decoded);
     assert!(without.decoded < with.decoded * 0.7, "{} of {}", without.decoded, with.decoded);
     assert_eq!((without.repairs_sent, without.repairs_received), (0, 0.0), "it did not agree to them");
+}
+
+/// The browser's next offer; its candidates come later, and here they never do.
+const OFFER: &str = "(async (iceRestart) => { const offer = await window.peer.createOffer({iceRestart}); \
+     await window.peer.setLocalDescription(offer); return offer.sdp; })";
+
+const TAKE_ANSWER: &str = "(async (sdp) => { await window.peer.setRemoteDescription({type: 'answer', sdp}); })";
+
+/// A candidate of a description that the browser does not have (yet) is an error.
+const TAKE_CANDIDATE: &str = "(async (candidate) => { await window.peer.addIceCandidate(candidate); })";
+
+fn call(function: &str, argument: impl Into<Value>) -> String {
+    format!("{function}({})", argument.into())
+}
+
+/// A browser in a session with the publisher. Only the publisher's candidates are ever told, so only the browser can begin.
+struct Renegotiating {
+    socket: ServerSocket,
+    browser: Chromium,
+    page: Page,
+}
+
+impl Renegotiating {
+    /// Hands all that the publisher says to the browser for this long, or until it has said a description, which is
+    /// returned.
+    async fn listen(&mut self, time: Duration) -> Option<String> {
+        let until = tokio::time::Instant::now() + time;
+        while let Ok(frame) = tokio::time::timeout_at(until, self.socket.next()).await {
+            let frame = frame.expect("the session goes on").expect("a frame");
+            let Ok(text) = frame.to_text() else { continue };
+            match wire_format::parse(text) {
+                Incoming::Message(Message::Offer(sdp) | Message::Answer(sdp)) => return Some(sdp),
+                Incoming::Message(Message::Candidate2(init)) => {
+                    let init = serde_json::json!({"candidate": init.candidate, "sdpMid": init.sdp_mid,
+                        "sdpMLineIndex": init.sdp_m_line_index, "usernameFragment": init.username_fragment});
+                    self.browser.evaluate(&self.page, &call(TAKE_CANDIDATE, init)).await;
+                }
+                _ => {}
+            }
+        }
+        None
+    }
+
+    async fn decoded(&mut self) -> f64 {
+        self.browser.evaluate(&self.page, STATISTICS).await["framesDecoded"].as_f64().unwrap_or(0.0)
+    }
+
+    /// Waits until so many more pictures are decoded.
+    async fn shows_more(&mut self, pictures: f64) {
+        let before = self.decoded().await;
+        for _ in 0..100 {
+            if self.decoded().await >= before + pictures {
+                return;
+            }
+            self.listen(Duration::from_millis(200)).await;
+        }
+        panic!("no picture after {before}");
+    }
+
+    async fn negotiate(&mut self, restart: bool) {
+        let offer = self.browser.evaluate(&self.page, &call(OFFER, restart)).await;
+        let offer = Message::Offer(offer.as_str().expect("an SDP").to_owned());
+        self.socket.send(tungstenite::Message::text(offer.to_text())).await.expect("the publisher listens");
+        let answer = self.listen(Duration::from_secs(10)).await.expect("an answer");
+        self.browser.evaluate(&self.page, &call(TAKE_ANSWER, answer)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_may_offer_anew_and_restart_ice_and_keeps_its_picture() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    for trickle in [Trickle::None, Trickle::Candidate2] {
+        let server = Server::start().await;
+        let (did, shutdown) = (near::Shared::default(), CancellationToken::new());
+        let signal = SignalConfig { trickle, ..server.signal_config() };
+        let scenario = Scenario::new("renegotiates", Agrees::ToTransportCc, 1500, 0, &[]);
+        let publisher = tokio::spawn(near::run(signal, scenario, did.clone(), shutdown.clone()));
+        let (socket, _, _) = server.accept().await;
+        let mut browser = Chromium::start().await;
+        let page = browser.open("about:blank", 640, 480).await;
+        let mut session = Renegotiating { socket, browser, page };
+        let offer = session.listen(Duration::from_secs(10)).await.expect("an offer");
+        let answer = session.browser.evaluate(&session.page, &call(ANSWER, offer)).await;
+        let answer = answer.as_str().expect("an SDP").split_inclusive('\n');
+        send(&mut session.socket, answer.filter(|line| !line.starts_with("a=candidate:")).collect()).await;
+        session.shows_more(30.0).await;
+        for restart in [false, true, true] {
+            session.negotiate(restart).await;
+            session.shows_more(30.0).await;
+        }
+        shutdown.cancel();
+        common::within("the publisher's end", publisher).await.expect("no panic");
+        let publish = did.lock().expect("not poisoned").publish.clone();
+        assert_eq!((publish.sessions, publish.restarts), (1, 0), "{trickle:?}: {publish:?}");
+    }
 }

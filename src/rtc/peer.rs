@@ -1,11 +1,12 @@
 //! One peer connection: a video track for each picture and two data channels, offered to the server.
 
-use std::sync::Arc;
+mod descriptions;
+
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::peer_connection::configuration::RTCOfferOptions;
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 use webrtc::data_channel::DataChannel;
@@ -13,7 +14,7 @@ use webrtc::error::Error;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
     RTCIceCandidateInit, RTCIceGatheringState, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, RTCSessionDescription, SettingEngine, SettingEngineBuilder,
+    RTCPeerConnectionState, SettingEngine, SettingEngineBuilder,
 };
 
 use super::channels::{self, Links, METRIC, SEND_BUFFER_LIMIT, STREAM};
@@ -26,11 +27,12 @@ use super::ice::servers::{IceServers, Snapshot};
 use super::ice::{candidates, mdns};
 use super::mailbox::Mailbox;
 use super::pump::{LiveEnds, PublishCounters};
+use super::sections::Setup;
 use super::session::{PeerId, PeerState};
 use super::settings::{IceConfig, IcePolicy, RtcConfig};
 use super::streams::Streams;
 use super::track::VideoTrack;
-use super::{engine, feedback, packetizer, sections};
+use super::{engine, feedback, packetizer};
 use crate::signal::spider::CandidateInit;
 use crate::video::settings::{Bitrate, RateConfig};
 use crate::video::trace::LatencyTrace;
@@ -53,8 +55,6 @@ const STREAM_WAIT: Duration = Duration::from_millis(200);
 const ALLOCATION_REFRESH: Duration = Duration::from_secs(60);
 /// Hidden candidates looked up at the same time. Full: the newest is left out; a peer has one for each interface.
 const MAX_LOOKUPS: usize = 16;
-/// How long an offer that carries all candidates waits for them.
-const GATHERING_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// What every peer of a daemon has in common.
 pub(crate) struct PeerSetup {
@@ -90,6 +90,8 @@ pub(crate) struct Peer {
     link: Arc<LinkMeter>,
     metric: Arc<dyn DataChannel>,
     gathered: Arc<Notify>,
+    /// Our part in the DTLS handshake, from the first answer on.
+    setup: OnceLock<Setup>,
     links: Arc<Links>,
     readers: Mutex<JoinSet<()>>,
     /// Names of the peer's candidates that are being resolved.
@@ -154,80 +156,11 @@ impl Peer {
             link,
             metric,
             gathered,
+            setup: OnceLock::new(),
             links: setup.links.clone(),
             readers: Mutex::new(readers),
             lookups: Mutex::default(),
         })
-    }
-
-    /// Makes and sets the local offer. With `all_candidates` it waits for gathering, so that the SDP holds them all.
-    pub(crate) async fn offer(&self, all_candidates: bool) -> Result<String, Error> {
-        self.offer_with(RTCOfferOptions::default(), all_candidates).await
-    }
-
-    /// Makes an offer with new ICE credentials. Names are resolved anew, time-limited TURN credentials are made anew,
-    /// and so are the sockets, on the addresses the machine has now.
-    pub(crate) async fn restart_ice(&self, all_candidates: bool) -> Result<String, Error> {
-        self.renew_servers().await?;
-        self.offer_with(RTCOfferOptions { ice_restart: true }, all_candidates).await
-    }
-
-    /// For the sockets that the next ICE restart binds.
-    async fn renew_servers(&self) -> Result<(), Error> {
-        let servers = Arc::new(self.ice.servers.snapshot().await);
-        self.connection.set_configuration(configuration(&servers, self.ice.policy)).await?;
-        self.ice.runtime.set_servers(servers);
-        Ok(())
-    }
-
-    async fn offer_with(&self, options: RTCOfferOptions, all_candidates: bool) -> Result<String, Error> {
-        let gathered = self.gathered.notified();
-        let offer = self.connection.create_offer(Some(options)).await?;
-        // What it holds at an ICE restart are the candidates of sockets that are about to go.
-        let created = offer.sdp.clone();
-        self.connection.set_local_description(offer).await?;
-        if !all_candidates {
-            return Ok(candidates::without_candidates(&created));
-        }
-        // Late candidates of a slow server are worth less than an offer now.
-        let _ = tokio::time::timeout(GATHERING_TIMEOUT, gathered).await;
-        let complete = self.connection.local_description().await.map(|description| description.sdp);
-        let complete = complete.map(|sdp| candidates::without_candidates_of(&sdp, &created));
-        let sdp = complete.unwrap_or_else(|| candidates::without_candidates(&created));
-        Ok(self.ice.policy.may_leave(sdp))
-    }
-
-    pub(crate) async fn apply_answer(&self, sdp: String) -> Result<(), Error> {
-        let sdp = self.settled(sdp);
-        self.ice.runtime.expect_traffic();
-        let hidden: Vec<_> = candidates::mdns_candidates(&sdp).map(str::to_owned).collect();
-        self.connection.set_remote_description(RTCSessionDescription::answer(sdp)?).await?;
-        for line in hidden {
-            self.look_up(CandidateInit::for_bundle(&line)).await;
-        }
-        Ok(())
-    }
-
-    /// Sets the server's offer and returns our answer.
-    pub(crate) async fn answer(&self, sdp: String) -> Result<String, Error> {
-        let sdp = self.settled(sdp);
-        self.connection.set_remote_description(RTCSessionDescription::offer(sdp)?).await?;
-        let answer = self.connection.create_answer(None).await?;
-        let sdp = answer.sdp.clone();
-        self.connection.set_local_description(answer).await?;
-        Ok(self.ice.policy.may_leave(sdp))
-    }
-
-    /// Notes which pictures the server takes. One picture alone needs nothing of it: without it there is no session.
-    fn settled(&self, sdp: String) -> String {
-        if self.tracks.len() == 1 {
-            return sdp;
-        }
-        // The crate counts its sections' mids from 0.
-        let mids: Vec<_> = (0..self.tracks.len()).map(|place| place.to_string()).collect();
-        let (sdp, wanted) = sections::settle(&sdp, &mids.iter().map(String::as_str).collect::<Vec<_>>());
-        self.tracks.iter().zip(wanted).for_each(|(track, wanted)| track.set_wanted(wanted));
-        sdp
     }
 
     pub(crate) async fn add_candidate(&self, candidate: CandidateInit) -> Result<(), Error> {

@@ -208,13 +208,16 @@ impl Publisher {
                 Ok(()) => Done::Tell(Input::AnswerApplied(id)),
                 Err(error) => Done::Tell(Input::AnswerRejected(id, error.to_string())),
             }),
-            Action::AnswerOffer(id, sdp) => self.with_peer(id, async move |peer| match peer.answer(sdp).await {
-                Ok(sdp) => Done::Tell(Input::AnswerMade(id, sdp)),
-                Err(error) => {
-                    tracing::warn!(%error, "the server's offer cannot be used; the session goes on as it was");
-                    Done::Nothing
-                }
-            }),
+            Action::AnswerOffer(id, sdp) => {
+                let all_candidates = self.signal.trickle == Trickle::None;
+                self.with_peer(id, async move |peer| match peer.answer(sdp, all_candidates).await {
+                    Ok(sdp) => Done::Tell(Input::AnswerMade(id, sdp)),
+                    Err(error) => {
+                        tracing::warn!(%error, "the server's offer cannot be used; the session goes on as it was");
+                        Done::Tell(Input::AnswerFailed(id))
+                    }
+                });
+            }
             Action::AddCandidate(id, candidate) => self.with_peer(id, async move |peer| {
                 if let Err(error) = peer.add_candidate(candidate).await {
                     tracing::debug!(%error, "a remote candidate cannot be used");

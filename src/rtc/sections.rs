@@ -27,6 +27,46 @@ pub(super) fn takes_channels(answer: &str) -> bool {
     split(answer).1.iter().any(|section| section.starts_with("m=application") && !is_rejected(section))
 }
 
+/// The part this end has in the DTLS handshake. It is settled once for the life of a connection (RFC 8842 §5.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setup {
+    Active,
+    Passive,
+}
+
+impl Setup {
+    /// The part that the first answer leaves to the offering end. An answer that says neither, which it may not, is taken
+    /// as the crate takes it.
+    pub(super) fn after(answer: &str) -> Self {
+        match values(answer, "a=setup:").next() {
+            Some("passive") => Self::Active,
+            _ => Self::Passive,
+        }
+    }
+
+    /// An answer of this end's.
+    pub(super) fn written_into(self, answer: &str) -> String {
+        let ours = match self {
+            Self::Active => "a=setup:active",
+            Self::Passive => "a=setup:passive",
+        };
+        let write = |line: &str| match line.starts_with("a=setup:") {
+            true => ours.to_owned() + &line[line.trim_end().len()..],
+            false => line.to_owned(),
+        };
+        answer.split_inclusive('\n').map(write).collect()
+    }
+}
+
+/// Name and password of a description's ICE, which other ones restart. One pair counts for the whole bundle.
+pub(super) fn ice_credentials(sdp: &str) -> (Option<&str>, Option<&str>) {
+    (values(sdp, "a=ice-ufrag:").next(), values(sdp, "a=ice-pwd:").next())
+}
+
+fn values<'a>(sdp: &'a str, attribute: &'a str) -> impl Iterator<Item = &'a str> {
+    sdp.lines().filter_map(move |line| Some(line.strip_prefix(attribute)?.trim_end()))
+}
+
 /// What stands in front of the sections, and each of them.
 fn split(sdp: &str) -> (&str, Vec<&str>) {
     let starts = sdp.match_indices("m=").map(|(at, _)| at).filter(|at| *at == 0 || sdp[..*at].ends_with('\n'));
@@ -94,6 +134,27 @@ mod tests {
         let rejected = CHANNELS.replace("application 9", "application 0");
         for (sections, takes) in [(CHANNELS, true), (rejected.as_str(), false), ("", false)] {
             assert_eq!(takes_channels(&[SESSION, TAKEN, sections].concat()), takes, "{sections}");
+        }
+    }
+
+    #[test]
+    fn the_part_in_the_handshake_is_what_the_first_answer_left_to_us_and_every_section_says_so() {
+        let with =
+            |setup: &str| format!("v=0\r\nm=video 9\r\na=setup:{setup}\r\nm=application 9\r\na=setup:{setup}\r\n");
+        for (theirs, ours) in [("active", "passive"), ("passive", "active"), ("actpass", "passive")] {
+            let written = Setup::after(&with(theirs)).written_into(&with("active"));
+            assert_eq!(written, with(ours), "they are {theirs}");
+        }
+        assert_eq!(Setup::after("v=0\r\n"), Setup::Passive);
+    }
+
+    #[test]
+    fn another_name_or_password_restarts_ice() {
+        let with = |ufrag, pwd| format!("v=0\r\nm=video 9\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n");
+        let (known, again) = (with("u", "p"), with("u", "p") + "a=candidate:1\r\n");
+        assert_eq!(ice_credentials(&known), ice_credentials(&again));
+        for other in [with("v", "p"), with("u", "q")] {
+            assert_ne!(ice_credentials(&known), ice_credentials(&other));
         }
     }
 

@@ -151,7 +151,7 @@ impl Serving {
     async fn frame(&mut self, text: &str) -> bool {
         match spider::parse(text) {
             Incoming::Message(Message::Offer(sdp)) => {
-                self.offers.fetch_add(1, Ordering::SeqCst);
+                let is_first = self.offers.fetch_add(1, Ordering::SeqCst) == 0;
                 for line in sdp.lines().filter_map(|line| line.strip_prefix("a=candidate:")) {
                     self.note(format!("candidate:{line}"));
                 }
@@ -159,6 +159,8 @@ impl Serving {
                 self.connection.set_remote_description(offer).await.unwrap();
                 let answer = self.connection.create_answer(None).await.unwrap();
                 let sdp = answer.sdp.clone();
+                // As some do that keep the role they have.
+                let sdp = if is_first { sdp } else { sdp.replace("a=setup:active", "a=setup:actpass") };
                 self.connection.set_local_description(answer).await.unwrap();
                 self.send(Message::Answer(sdp)).await;
                 return true;

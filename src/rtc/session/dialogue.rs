@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::events::{Action, PeerId, Report};
 use crate::rtc::sections;
-use crate::signal::spider::CandidateInit;
+use crate::signal::settings::Trickle;
+use crate::signal::spider::{CandidateInit, Message};
 
 /// Candidates kept until they can be used. Full: the rest is dropped; ICE finds the peer by what arrived first.
 pub(super) const HELD_CANDIDATES: usize = 64;
@@ -27,6 +28,8 @@ pub(super) struct Dialogue {
     /// Local candidates are of no use to the server before the offer.
     pub(super) held_local: Vec<CandidateInit>,
     pub(super) offer_sent: bool,
+    /// An offer of the server's is being answered: candidates of both ends wait for that too.
+    pub(super) answering: bool,
     pub(super) connected_at: Option<Instant>,
     pub(super) control: Control,
 }
@@ -64,6 +67,7 @@ impl Dialogue {
             remote_set: false,
             held_local: Vec::new(),
             offer_sent: false,
+            answering: false,
             connected_at: None,
             control: Control::Awaited,
         }
@@ -109,10 +113,13 @@ impl Dialogue {
 
     pub(super) fn reoffer(&mut self, sdp: String, out: &mut Vec<Action>) {
         // Before our own exchange is complete both sides would be offering at once: ours stands (RFC 8829 §5.7).
-        if self.remote_set {
-            out.push(Action::AnswerOffer(self.peer, sdp));
-        } else {
+        if !self.remote_set {
             out.push(ignored("an offer while ours is open"));
+        } else if self.answering {
+            out.push(ignored("an offer while another is being answered"));
+        } else {
+            self.answering = true;
+            out.push(Action::AnswerOffer(self.peer, sdp));
         }
     }
 
@@ -120,7 +127,7 @@ impl Dialogue {
         if candidate.is_end() {
             return;
         }
-        if self.remote_set {
+        if self.remote_set && !self.answering {
             out.push(Action::AddCandidate(self.peer, candidate));
         } else if self.held_remote.len() < HELD_CANDIDATES {
             self.held_remote.push(candidate);
@@ -128,9 +135,39 @@ impl Dialogue {
             out.push(ignored("more early candidates than can be kept"));
         }
     }
+
+    pub(super) fn local_candidate(&mut self, style: Trickle, candidate: CandidateInit, out: &mut Vec<Action>) {
+        if self.offer_sent && !self.answering {
+            out.extend(trickled(style, candidate));
+        } else if self.held_local.len() < HELD_CANDIDATES {
+            self.held_local.push(candidate);
+        }
+    }
+
+    /// Lets go of the candidates that need not wait any more.
+    pub(super) fn release(&mut self, style: Trickle, out: &mut Vec<Action>) {
+        if self.answering {
+            return;
+        }
+        if self.remote_set {
+            let peer = self.peer;
+            out.extend(self.held_remote.drain(..).map(|candidate| Action::AddCandidate(peer, candidate)));
+        }
+        if self.offer_sent {
+            out.extend(self.held_local.drain(..).filter_map(|candidate| trickled(style, candidate)));
+        }
+    }
 }
 
 /// A report of something ignored.
 pub(super) fn ignored(what: &str) -> Action {
     Action::Report(Report::Ignored(what.to_owned()))
+}
+
+fn trickled(style: Trickle, candidate: CandidateInit) -> Option<Action> {
+    match style {
+        Trickle::None => None,
+        Trickle::Candidate => Some(Action::Send(Message::Candidate(candidate.candidate))),
+        Trickle::Candidate2 => Some(Action::Send(Message::Candidate2(candidate))),
+    }
 }

@@ -47,6 +47,8 @@ pub enum Input {
     AnswerRejected(PeerId, String),
     /// [`Action::AnswerOffer`] has its answer.
     AnswerMade(PeerId, String),
+    /// The peer connection refused the server's offer.
+    AnswerFailed(PeerId),
     /// A local candidate was found.
     LocalCandidate(PeerId, CandidateInit),
     /// A peer connection changed its state.

@@ -24,7 +24,7 @@ use crate::signal::backoff::{Attempt, Backoff};
 use crate::signal::settings::{SignalConfig, Trickle};
 use crate::signal::spider::{CandidateInit, Incoming, Message};
 
-use dialogue::{Control, Dialogue, HELD_CANDIDATES, JOIN_TIMEOUT, Phase, STREAM_TIMEOUT, ignored};
+use dialogue::{Control, Dialogue, JOIN_TIMEOUT, Phase, STREAM_TIMEOUT, ignored};
 pub use events::{Action, Input, PeerId, PeerState, Report};
 
 /// How long a disconnected peer may recover by itself before ICE is restarted.
@@ -116,11 +116,8 @@ impl Session {
             Input::AnswerRejected(peer, reason) => {
                 self.lost_with(peer, format!("the server's answer cannot be used: {reason}"), now, &mut out);
             }
-            Input::AnswerMade(peer, sdp) => {
-                if self.dialogue_of(peer).is_some() {
-                    out.push(Action::Send(Message::Answer(sdp)));
-                }
-            }
+            Input::AnswerMade(peer, sdp) => self.answer_made(peer, Some(sdp), &mut out),
+            Input::AnswerFailed(peer) => self.answer_made(peer, None, &mut out),
             Input::LocalCandidate(peer, candidate) => self.local_candidate(peer, candidate, &mut out),
             Input::Peer(peer, state) => self.peer_state(peer, state, now, &mut out),
             Input::StreamOpen(peer) => {
@@ -222,17 +219,13 @@ impl Session {
         if dialogue.phase == Phase::Offering {
             dialogue.phase = Phase::Awaiting { until: now + answer };
         }
-        out.extend(std::mem::take(&mut dialogue.held_local).into_iter().filter_map(|found| trickled(trickle, found)));
+        dialogue.release(trickle, out);
     }
 
     fn local_candidate(&mut self, peer: PeerId, candidate: CandidateInit, out: &mut Vec<Action>) {
         let trickle = self.trickle;
         let Some(dialogue) = self.dialogue_of(peer) else { return };
-        if dialogue.offer_sent {
-            out.extend(trickled(trickle, candidate));
-        } else if dialogue.held_local.len() < HELD_CANDIDATES {
-            dialogue.held_local.push(candidate);
-        }
+        dialogue.local_candidate(trickle, candidate, out);
     }
 
     fn frame(&mut self, frame: Incoming, now: Instant, out: &mut Vec<Action>) {
@@ -257,10 +250,19 @@ impl Session {
     }
 
     fn answer_applied(&mut self, peer: PeerId, out: &mut Vec<Action>) {
+        let trickle = self.trickle;
         let Some(dialogue) = self.dialogue_of(peer) else { return };
         dialogue.remote_set = true;
-        let held = std::mem::take(&mut dialogue.held_remote);
-        out.extend(held.into_iter().map(|candidate| Action::AddCandidate(peer, candidate)));
+        dialogue.release(trickle, out);
+    }
+
+    /// The server's offer is dealt with, with or without an answer.
+    fn answer_made(&mut self, peer: PeerId, answer: Option<String>, out: &mut Vec<Action>) {
+        let trickle = self.trickle;
+        let Some(dialogue) = self.dialogue_of(peer) else { return };
+        out.extend(answer.map(|sdp| Action::Send(Message::Answer(sdp))));
+        dialogue.answering = false;
+        dialogue.release(trickle, out);
     }
 
     fn peer_state(&mut self, peer: PeerId, state: PeerState, now: Instant, out: &mut Vec<Action>) {
@@ -418,14 +420,6 @@ impl Session {
             Signalling::Up(dialogue) if dialogue.peer == peer => Some(dialogue),
             _ => None,
         }
-    }
-}
-
-fn trickled(style: Trickle, candidate: CandidateInit) -> Option<Action> {
-    match style {
-        Trickle::None => None,
-        Trickle::Candidate => Some(Action::Send(Message::Candidate(candidate.candidate))),
-        Trickle::Candidate2 => Some(Action::Send(Message::Candidate2(candidate))),
     }
 }
 

@@ -1,5 +1,6 @@
 use std::time::{Duration, Instant};
 
+use super::dialogue::HELD_CANDIDATES;
 use super::*;
 use crate::signal::settings::{ChannelId, TlsConfig};
 use crate::signal::spider::{Junk, parse};
@@ -186,6 +187,25 @@ fn the_server_may_renegotiate() {
     let offer = "v=0\r\nrenegotiated";
     assert_eq!(story.message(Message::Offer(offer.into())), [Action::AnswerOffer(ONE, offer.into())]);
     assert_eq!(story.tell(Input::AnswerMade(ONE, SDP.into())), [Action::Send(Message::Answer(SDP.into()))]);
+}
+
+#[test]
+fn candidates_wait_while_an_offer_of_the_servers_is_answered_whatever_comes_of_it() {
+    let (theirs, ours) = (Message::Candidate2(candidate("a")), candidate("b"));
+    let released = [Action::AddCandidate(ONE, candidate("a")), Action::Send(Message::Candidate2(candidate("b")))];
+    for answer in [Some(SDP), None] {
+        let mut story = publishing();
+        story.message(Message::Offer("v=0\r\nrestarted".into()));
+        assert_eq!(story.message(theirs.clone()), []);
+        assert_eq!(story.tell(Input::LocalCandidate(ONE, ours.clone())), []);
+        assert_eq!(story.message(Message::Offer(SDP.into())), [ignored("an offer while another is being answered")]);
+        let outcome = answer.map_or(Input::AnswerFailed(ONE), |sdp| Input::AnswerMade(ONE, sdp.into()));
+        let actions = story.tell(outcome);
+        let (sent, rest) = actions.split_at(usize::from(answer.is_some()));
+        assert!(sent.iter().all(|action| *action == Action::Send(Message::Answer(SDP.into()))), "{sent:?}");
+        assert_eq!(rest, released);
+        assert_eq!(story.message(theirs.clone()), released[..1], "they wait no more");
+    }
 }
 
 #[test]
@@ -528,6 +548,7 @@ fn events_of_a_peer_that_was_replaced_mean_nothing() {
         Input::AnswerApplied(ONE),
         Input::OfferFailed(ONE, "late".into()),
         Input::AnswerMade(ONE, SDP.into()),
+        Input::AnswerFailed(ONE),
     ] {
         assert_eq!(story.tell(input.clone()), [], "{input:?}");
     }
@@ -574,6 +595,7 @@ fn no_sequence_of_events_wedges_it() {
         (1u64..6).prop_map(|peer| Input::OfferFailed(PeerId(peer), "x".into())),
         (1u64..6).prop_map(|peer| Input::AnswerApplied(PeerId(peer))),
         (1u64..6).prop_map(|peer| Input::StreamOpen(PeerId(peer))),
+        (1u64..6).prop_map(|peer| Input::AnswerFailed(PeerId(peer))),
         (1u64..6).prop_map(|peer| Input::AnswerRejected(PeerId(peer), "x".into())),
     ];
     proptest!(|(inputs in proptest::collection::vec((input, 0u64..20_000), 0..60))| {
