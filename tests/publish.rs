@@ -28,6 +28,9 @@ use tokio::sync::{Notify, mpsc, watch};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
 
+/// How long an answer keeps the publisher waiting.
+const HELD_BACK: Duration = Duration::from_secs(1);
+
 /// A car that remembers what it was told.
 #[derive(Default)]
 struct Car {
@@ -145,7 +148,11 @@ async fn session(server: &Server, answer_candidates_early: bool) -> Session {
 }
 
 async fn session_at(address: &str, server: &Server, answer_candidates_early: bool) -> Session {
-    let (mut socket, _, _) = server.accept().await;
+    let (socket, _, _) = server.accept().await;
+    session_on(socket, address, answer_candidates_early).await
+}
+
+async fn session_on(mut socket: ServerSocket, address: &str, answer_candidates_early: bool) -> Session {
     let offer: serde_json::Value = serde_json::from_str(&text(&mut socket).await).unwrap();
     let mut peer = PublisherPeer::new(&[address.parse().unwrap()]).await.unwrap();
     let mut answer = peer.peer.answer(offer["data"].as_str().unwrap().to_owned()).await.unwrap();
@@ -284,7 +291,19 @@ async fn a_lost_socket_keeps_the_picture_until_a_new_session_replaces_it() {
     let Session { socket, peer: mut old, track, .. } = session(&server, false).await;
     within(track.receive()).await.expect("the first picture");
     drop(socket);
-    let second = session(&server, false).await;
+    let (socket, _, _) = server.accept().await;
+    // The server is in no hurry to answer.
+    let unanswered = Instant::now() + HELD_BACK;
+    let mut packets = 0;
+    while Instant::now() < unanswered {
+        within(track.receive()).await.expect("the old track goes on");
+        packets += 1;
+    }
+    assert!(packets >= 20, "{packets} packets in the meantime");
+    let told = publisher.car.told.lock().unwrap().clone();
+    assert!(!told.iter().any(|told| told.starts_with("peer 1 connected false")), "{told:?}");
+    assert!(publisher.status.borrow().publishing);
+    let second = session_on(socket, "127.0.0.1:0", false).await;
     second.first_picture().await;
     within(publisher.status.wait_for(|status| status.sessions == 2 && status.publishing)).await.unwrap();
     within(async { while !matches!(old.inbox.next().await, Event::State(State::Gone)) {} }).await;
