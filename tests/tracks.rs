@@ -27,10 +27,10 @@ use rtcpub::signal::spider::Message;
 use rtcpub::signal::tls::hex;
 use rtcpub::status::document::Document;
 use spider::{Server, ServerSocket, text};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_tungstenite::tungstenite;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
-use webrtc::peer_connection::PeerConnection;
+use webrtc::peer_connection::{PeerConnection, RTCSessionDescription};
 
 /// The payload type of the publisher's H.264.
 const PAYLOAD_TYPE: u8 = 96;
@@ -146,9 +146,11 @@ struct Session {
     daemon: Daemon,
     connection: Arc<dyn PeerConnection>,
     tracks: BTreeMap<String, Received>,
+    /// Those of which nothing was sent at first.
+    late: mpsc::Receiver<Received>,
     metric: Arc<Mutex<Vec<String>>>,
     offer: String,
-    _socket: ServerSocket,
+    socket: ServerSocket,
 }
 
 impl Session {
@@ -191,14 +193,28 @@ impl Session {
             }
         }
         let (connection, messages) = (peer.connection.clone(), metric.clone());
+        let (late_sender, late) = mpsc::channel(4);
         tokio::spawn(async move {
             while let Some(event) = peer.event().await {
-                if let Event::Message { text, .. } = event {
-                    messages.lock().unwrap().push(text);
+                match event {
+                    Event::Message { text, .. } => messages.lock().unwrap().push(text),
+                    Event::Track(track) => late_sender.send(Received::new(track).await).await.unwrap(),
+                    Event::ChannelOpen(..) => {}
                 }
             }
         });
-        Self { file, daemon, connection, tracks: found, metric, offer, _socket: socket }
+        Self { file, daemon, connection, tracks: found, late, metric, offer, socket }
+    }
+
+    /// The server describes anew what it takes.
+    async fn offer_anew(&mut self) {
+        let offer = self.connection.create_offer(None).await.unwrap();
+        let sdp = tungstenite::Message::text(Message::Offer(offer.sdp.clone()).to_text());
+        self.connection.set_local_description(offer).await.unwrap();
+        within("the socket", self.socket.send(sdp)).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_str(&text(&mut self.socket).await).unwrap();
+        let answer = RTCSessionDescription::answer(answer["data"].as_str().unwrap().to_owned()).unwrap();
+        self.connection.set_remote_description(answer).await.unwrap();
     }
 
     async fn tells(&self, message: &str) {
@@ -293,6 +309,31 @@ async fn a_peer_that_rejects_one_picture_gets_the_others() {
         assert_eq!(session.status().await.session.sessions, 1);
         session.ends().await;
     }
+}
+
+/// An answer that takes nothing of its section at this place for now.
+fn declining(place: usize) -> impl FnOnce(String) -> String {
+    move |answer| {
+        let mut sections: Vec<_> = answer.split("m=").map(str::to_owned).collect();
+        sections[1 + place] = sections[1 + place].replace("a=recvonly", "a=inactive");
+        sections.join("m=")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_the_server_takes_only_later_flows_from_then_on_and_leaves_the_other_alone() {
+    let mut session = Session::start(LEFT, declining(1), &["camera"]).await;
+    session.tracks["camera"].comes(10).await;
+    tokio::time::sleep(SETTLED).await;
+    assert!(session.late.try_recv().is_err(), "what is not taken is not sent");
+    let key_frames = session.tracks["camera"].key_frames();
+    session.offer_anew().await;
+    let left = within("the other picture", session.late.recv()).await.unwrap();
+    left.comes(10).await;
+    assert_eq!(left.decoded_sizes(), [(160, 120)]);
+    tokio::time::sleep(SETTLED).await;
+    assert_eq!(session.tracks["camera"].key_frames(), key_frames, "the other picture goes on as it was");
+    session.ends().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

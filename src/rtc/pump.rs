@@ -82,7 +82,8 @@ pub struct FurtherEdge {
 /// is gone.
 ///
 /// A new track starts with an IDR, asked for here the moment the track is live: without it the first picture would
-/// wait for the end of the group of pictures. The same holds after a picture that the pacer had no room for.
+/// wait for the end of the group of pictures. The same holds after a picture that the pacer had no room for, and when the
+/// server takes the picture only in a later description.
 pub(crate) async fn pump_media(
     picture: PictureEdge,
     place: usize,
@@ -91,6 +92,7 @@ pub(crate) async fn pump_media(
     counters: Arc<PublishCounters>,
 ) {
     let PictureEdge { mut units, on_key_frame_request: key_frames, trace } = picture;
+    let mut ends: Option<LiveEnds> = None;
     let mut outlet: Option<Outlet> = None;
     loop {
         tokio::select! {
@@ -99,12 +101,18 @@ pub(crate) async fn pump_media(
                 if changed.is_err() {
                     return;
                 }
-                let ends = live.borrow_and_update().clone();
-                outlet = match ends {
-                    Some(ends) => Outlet::open(ends, place).await,
-                    None => None,
-                };
+                ends = live.borrow_and_update().clone();
+                outlet = Outlet::open(ends.as_ref(), place).await;
                 if outlet.is_some() {
+                    key_frames();
+                }
+            }
+            () = renegotiated(ends.as_ref(), place) => {
+                let again = Outlet::open(ends.as_ref(), place).await;
+                let payload_type = |outlet: &Outlet| outlet.writer.payload_type();
+                // A picture that flows on as it did needs no key frame.
+                if again.as_ref().map(payload_type) != outlet.as_ref().map(payload_type) {
+                    outlet = again;
                     key_frames();
                 }
             }
@@ -129,6 +137,14 @@ pub(crate) async fn pump_media(
     }
 }
 
+/// Waits until the picture's track was part of another description of the server's.
+async fn renegotiated(ends: Option<&LiveEnds>, place: usize) {
+    match ends {
+        Some(ends) => ends.tracks[place].renegotiated().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What became of a picture.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sent {
@@ -146,9 +162,10 @@ struct Outlet {
 }
 
 impl Outlet {
-    async fn open(ends: LiveEnds, place: usize) -> Option<Self> {
+    async fn open(ends: Option<&LiveEnds>, place: usize) -> Option<Self> {
+        let ends = ends?;
         let writer = open(ends.peer, &ends.tracks[place]).await?;
-        Some(Self { peer: ends.peer, place, writer, link: ends.link, admission: Admission::new(now()) })
+        Some(Self { peer: ends.peer, place, writer, link: ends.link.clone(), admission: Admission::new(now()) })
     }
 
     /// Sends a picture or drops it.

@@ -9,6 +9,7 @@ use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
 };
+use tokio::sync::Notify;
 use webrtc::error::Result;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
@@ -33,6 +34,10 @@ pub(crate) struct VideoTrack {
     sender: Option<Arc<dyn RtpSender>>,
     /// Until the peer says that it does not take it.
     wanted: Arc<AtomicBool>,
+    /// For its one pump.
+    renegotiated: Arc<Notify>,
+    /// One for all its writers: they write to the same stream.
+    timestamp_offset: u32,
 }
 
 impl VideoTrack {
@@ -61,6 +66,8 @@ impl VideoTrack {
             inner: Arc::new(TrackLocalStaticRTP::new(track)),
             sender: None,
             wanted: Arc::new(AtomicBool::new(true)),
+            renegotiated: Arc::default(),
+            timestamp_offset: rand::random(),
         }
     }
 
@@ -78,6 +85,16 @@ impl VideoTrack {
     /// Notes whether the peer takes it.
     pub(crate) fn set_wanted(&self, wanted: bool) {
         self.wanted.store(wanted, Relaxed);
+    }
+
+    /// The peer has taken another description: what it takes of the track may be something else.
+    pub(crate) fn note_renegotiated(&self) {
+        self.renegotiated.notify_one();
+    }
+
+    /// Waits for [`VideoTrack::note_renegotiated`]. Cancel safe.
+    pub(crate) async fn renegotiated(&self) {
+        self.renegotiated.notified().await;
     }
 
     pub(crate) fn local(&self) -> Arc<dyn TrackLocal> {
@@ -98,7 +115,7 @@ impl VideoTrack {
             track: self.inner.clone(),
             ssrc: self.ssrc,
             payload_type: codec.payload_type,
-            timestamp_offset: rand::random(),
+            timestamp_offset: self.timestamp_offset,
         }))
     }
 }
@@ -112,6 +129,11 @@ pub(crate) struct TrackWriter {
 }
 
 impl TrackWriter {
+    /// The negotiated one.
+    pub(crate) fn payload_type(&self) -> u8 {
+        self.payload_type
+    }
+
     /// Sends one access unit, whole: [`super::packetizer`] makes packets of it. Waits while the peer connection's own
     /// queue is full.
     pub(crate) async fn write(&self, unit: &AccessUnit, trace: &LatencyTrace) -> Result<()> {

@@ -10,6 +10,7 @@ use webrtc::peer_connection::RTCSessionDescription;
 use super::{Peer, configuration};
 use crate::rtc::ice::candidates;
 use crate::rtc::sections::{self, Setup};
+use crate::rtc::track::VideoTrack;
 use crate::signal::spider::CandidateInit;
 
 /// How long a description that carries all candidates waits for them.
@@ -88,6 +89,7 @@ impl Peer {
             self.connection.set_local_description(answer).await?;
             self.ice.policy.may_leave(sdp)
         };
+        self.tracks.iter().for_each(VideoTrack::note_renegotiated);
         // The crate always writes `active`, and a browser refuses an answer that turns the parts round.
         Ok(self.setup.get().map_or_else(|| sdp.clone(), |setup| setup.written_into(&sdp)))
     }
