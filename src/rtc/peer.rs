@@ -2,6 +2,7 @@
 
 mod descriptions;
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ use webrtc::data_channel::DataChannel;
 use webrtc::error::Error;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfiguration, RTCConfigurationBuilder,
-    RTCIceCandidateInit, RTCIceGatheringState, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, SettingEngine, SettingEngineBuilder,
+    RTCIceCandidate, RTCIceCandidateInit, RTCIceCandidateType, RTCIceGatheringState, RTCIceTransportPolicy,
+    RTCPeerConnectionIceEvent, RTCPeerConnectionState, SettingEngine, SettingEngineBuilder,
 };
 
 use super::channels::{self, Links, METRIC, SEND_BUFFER_LIMIT, STREAM};
@@ -23,6 +24,7 @@ use super::congestion::meter::LinkMeter;
 use super::driver::runtime::PeerRuntime;
 use super::feedback::KeyFrameSink;
 use super::ice::interfaces::LocalAddresses;
+use super::ice::network::still_leads;
 use super::ice::servers::{IceServers, Snapshot};
 use super::ice::{candidates, mdns};
 use super::mailbox::Mailbox;
@@ -195,6 +197,15 @@ impl Peer {
         });
     }
 
+    /// Whether the selected way still leads to the peer over this machine's network of now. Of a relay that is not known.
+    pub(crate) async fn still_leads(&self) -> bool {
+        let Some(sctp) = self.connection.sctp().await else { return false };
+        let pair = sctp.transport().ice_transport().get_selected_candidate_pair().await;
+        let Ok(Some(pair)) = pair else { return false };
+        let remote = pair.remote().address.parse().map(|ip| SocketAddr::new(ip, pair.remote().port));
+        own_address(pair.local()).zip(remote.ok()).is_some_and(|(local, remote)| still_leads(local, remote))
+    }
+
     /// This peer's ends of the picture and telemetry flows.
     pub(crate) fn live_ends(&self) -> LiveEnds {
         LiveEnds {
@@ -216,6 +227,15 @@ impl Peer {
         }
         // The channels have ended, and with them their readers.
         while self.readers.lock().await.join_next().await.is_some() {}
+    }
+}
+
+/// The own address that a candidate's packets leave by.
+fn own_address(local: &RTCIceCandidate) -> Option<IpAddr> {
+    match local.typ {
+        RTCIceCandidateType::Host => local.address.parse().ok(),
+        RTCIceCandidateType::Srflx | RTCIceCandidateType::Prflx => local.related_address.parse().ok(),
+        _ => None,
     }
 }
 

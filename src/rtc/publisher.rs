@@ -323,7 +323,13 @@ impl Publisher {
             self.socket = None;
             self.tell(Input::SocketLost("the network changed".to_owned()));
         }
-        self.tell(Input::NetworkChanged);
+        let Some(peer) = self.session.settled().and_then(|id| self.peers.get(&id)).cloned() else {
+            return self.tell(Input::NetworkChanged);
+        };
+        // An address that the session does not use may come and go.
+        self.work.spawn(async move {
+            if peer.still_leads().await { Done::Nothing } else { Done::Tell(Input::NetworkChanged) }
+        });
     }
 
     fn socket_event(&mut self, event: SocketEvent) {

@@ -86,6 +86,14 @@ fn a_change_of_address_costs_the_picture_little_more_than_a_second() {
 }
 
 #[test]
+fn losing_an_address_that_the_session_does_not_use_costs_it_nothing() {
+    const LOSE: &[(u64, Event)] = &[(0, Event::Rate(3000)), (0, Event::SpareAddress), (3, Event::SpareAddressGone)];
+    let measured = measure(scenario(Agrees::ToTransportCc, 1500, 6, LOSE));
+    let publish = &measured.near.publish;
+    assert_eq!((publish.sessions, publish.restarts), (1, 0), "{:?}", publish.last_trouble);
+}
+
+#[test]
 fn a_session_moves_to_the_network_that_is_preferred_without_a_gap() {
     const MOVE: &[(u64, Event)] = &[(0, Event::Rate(3000)), (4, Event::OtherNetwork)];
     let measured = measure(scenario(Agrees::ToTransportCc, 1500, 9, MOVE));

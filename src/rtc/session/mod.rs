@@ -93,6 +93,14 @@ impl Session {
         self.live.map(|live| live.peer)
     }
 
+    /// The peer of an established session, as long as it has no trouble.
+    pub fn settled(&self) -> Option<PeerId> {
+        match &self.signalling {
+            Signalling::Up(dialogue) if dialogue.phase == Phase::Established => Some(dialogue.peer),
+            _ => None,
+        }
+    }
+
     /// Whether this peer is still of any use.
     pub fn speaks_of(&self, peer: PeerId) -> bool {
         let in_dialogue = matches!(&self.signalling, Signalling::Up(dialogue) if dialogue.peer == peer);

@@ -38,6 +38,10 @@ pub enum Event {
     OutageOver,
     /// The publisher gets another address, and loses the one it had.
     NewAddress,
+    /// The publisher gets an address on a network of its own, which leads nowhere else.
+    SpareAddress,
+    /// It loses that one.
+    SpareAddressGone,
     /// The publisher gets a second network, which its default route leaves by from now on; the first one stays.
     OtherNetwork,
 }

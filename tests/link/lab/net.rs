@@ -117,6 +117,12 @@ impl Net {
                 inside(near, "ip addr add 10.77.1.3/24 dev wire");
                 inside(near, "ip route add default via 10.77.1.1");
             }
+            Event::SpareAddress => {
+                inside(near, "ip addr add 10.77.9.2/24 dev wire");
+            }
+            Event::SpareAddressGone => {
+                inside(near, "ip addr del 10.77.9.2/24 dev wire");
+            }
             Event::OtherNetwork => {
                 run(&format!("ip -n {middle} link add to-other type veth peer name other netns {near}"));
                 run(&format!("ip -n {middle} addr add 10.77.3.1/24 dev to-other"));
