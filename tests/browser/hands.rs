@@ -78,7 +78,10 @@ async fn whatever_may_swallow_a_keys_release_lets_go_of_it() {
         // macOS tells of no key that comes up while Command is down.
         "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'Meta', code: 'MetaLeft', metaKey: true, \
          bubbles: true }))",
-        // A menu takes the keyboard.
+        // Firefox's menu bar takes the keyboard, and no focus.
+        "document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'Alt', code: 'AltLeft', altKey: true, \
+         bubbles: true }))",
+        // So does a context menu.
         "document.body.dispatchEvent(new Event('contextmenu', { bubbles: true, cancelable: true }))",
     ];
     for swallow in swallows {

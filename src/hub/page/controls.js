@@ -8,6 +8,8 @@ const KEYS = {
 };
 /** Keys that choose what is seen, and the events they make. */
 const CHOICES = { KeyC: "camera", KeyV: "picture" };
+/** After these no key that comes up may be reported: on macOS while Command is down, elsewhere while a menu bar is open. */
+const SWALLOW = ["Meta", "Alt", "F10"];
 const AXES = ["throttle", "steering"];
 const DEAD_ZONE = 0.12;
 /** Standard gamepad mapping (W3C Gamepad §11). */
@@ -63,8 +65,7 @@ export class Controls extends EventTarget {
 
   keyDown(event) {
     if (isTyping(event.target)) return;
-    // macOS reports no key that comes up while Command is down.
-    if (event.key === "Meta") this.release();
+    if (SWALLOW.includes(event.key)) this.release();
     if (event.code === "Space") {
       // Also on a focused button, and whatever else is held: stopping comes first, Enter presses buttons.
       event.preventDefault();

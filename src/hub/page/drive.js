@@ -87,14 +87,15 @@ export class Driver {
   clear() {
     this.latched = false;
     this.confirmed();
+    // The hub may have lost contact without this end's noticing.
+    this.seq += NUMBERS_OF_THE_HUB;
     this.say("estop", "clear", 1);
   }
 
   /** There is contact again. Whoever drove before tells the car that nothing is held any more. */
   resume() {
-    if (!this.hasDriven) return;
     this.seq += NUMBERS_OF_THE_HUB;
-    this.neutral();
+    if (this.hasDriven) this.neutral();
   }
 
   /** 0 is the front camera, 1 the rear one. */
