@@ -101,7 +101,7 @@ impl StreamMessage {
         let Ok(Value::Object(fields)) = serde_json::from_str(&text) else {
             return Err(StreamMessageError::NotAnObject);
         };
-        let (topic, body) = topic_of(&fields).ok_or(StreamMessageError::NoTopic)?;
+        let (topic, body) = stop_in(&fields).or_else(|| topic_of(&fields)).ok_or(StreamMessageError::NoTopic)?;
         let kind = kind_of(topic, body).ok_or(StreamMessageError::NoTopic)?;
         Ok(Self { kind, stamp: Stamp::of(&fields, body), text })
     }
@@ -142,6 +142,12 @@ pub fn neutral(stamp: &Stamp) -> [StreamMessage; 2] {
     })
 }
 
+/// An emergency stop, whatever is said beside it.
+fn stop_in(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
+    let (topic, body) = fields.get_key_value("estop")?;
+    (body.get("key")? == "latch").then_some((topic, body))
+}
+
 /// The only topic, with its body.
 fn topic_of(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
     let mut topics = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "seq" | "session"));
@@ -151,7 +157,6 @@ fn topic_of(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
 
 fn kind_of(topic: &str, body: &Value) -> Option<Kind> {
     let key = body.get("key")?.as_str()?;
-    // A stop is not refused for what else it says.
     if (topic, key) == ("estop", "latch") {
         return Some(Kind::EmergencyStop);
     }
@@ -192,7 +197,7 @@ mod tests {
             (r#"{"motion":{"key":"sideways","value":1}}"#, other("motion", "sideways")),
             (r#"{"speed":{"key":"maxSpeed","value":420}}"#, other("speed", "maxSpeed")),
             (r#"{"estop":{"key":"latch","value":1}}"#, Kind::EmergencyStop),
-            (r#"{"estop":{"key":"latch","because":"dog"}}"#, Kind::EmergencyStop),
+            (r#"{"estop":{"key":"latch","because":"dog"},"light":{"key":"on","value":1}}"#, Kind::EmergencyStop),
             (r#"{"estop":{"key":"clear","value":1}}"#, other("estop", "clear")),
             (r#"{"wheel":{"key":"take","value":1}}"#, Kind::Wheel(WheelRequest::Take)),
             (r#"{"wheel":{"key":"release","value":1}}"#, Kind::Wheel(WheelRequest::Release)),
