@@ -30,7 +30,7 @@ use crate::config::{self, Config, Loaded, Setting};
 use crate::drive::calibrate::calibrate as calibrate_by_hand;
 use crate::drive::import::import_calibration as import;
 use crate::drive::park::park as park_outputs;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::hub::{Hub, HubConfig};
 use crate::logging::LogControl;
 use crate::probe::probe as try_servers;
@@ -175,6 +175,10 @@ pub fn probe(loaded: Loaded) -> Result<()> {
 /// # Errors
 /// Which output could not be reached.
 pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
+    if was_refused(|name| std::env::var(name).ok()) {
+        say("nothing is parked: the daemon that has ended was refused, for another one drives this car");
+        return Ok(());
+    }
     let in_force = InForce::of_any(file);
     let left = in_force.left().and_then(|left| Some((left, config::load_drive(Some(left), settings.clone()).ok()?)));
     // By what a daemon had in force and nothing else: after that, nothing is left to be parked by it.
@@ -189,6 +193,12 @@ pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
     }
     say(&format!("{done} (by {by})"));
     Ok(())
+}
+
+/// Whether this runs after a daemon that never had the car (systemd.exec(5): what `ExecStopPost=` is told).
+fn was_refused(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let status = variable("EXIT_STATUS").and_then(|status| status.parse().ok());
+    variable("EXIT_CODE").as_deref() == Some("exited") && status == Some(Exit::Taken.code())
 }
 
 /// `rtcpub calibrate`: finds the car's pulses by hand.

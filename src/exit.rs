@@ -16,14 +16,16 @@ pub enum Exit {
     Panic = 70,
     /// A device, socket or file that is needed from the start could not be had.
     CannotStart = 71,
+    /// Another daemon publishes the channel, and has its car: nothing was touched, and nothing is to be parked.
+    Taken = 75,
     /// The configuration is wrong: starting again changes nothing (`RestartPreventExitStatus=78`).
     BadConfiguration = 78,
 }
 
 impl Exit {
     /// Every code, for the manual.
-    pub const ALL: [Self; 6] =
-        [Self::Ok, Self::Failed, Self::Usage, Self::Panic, Self::CannotStart, Self::BadConfiguration];
+    pub const ALL: [Self; 7] =
+        [Self::Ok, Self::Failed, Self::Usage, Self::Panic, Self::CannotStart, Self::Taken, Self::BadConfiguration];
 
     /// The number the parent process sees.
     pub fn code(self) -> u8 {
@@ -38,6 +40,7 @@ impl Exit {
             Self::Usage => "the command line makes no sense",
             Self::Panic => "a bug in rtcpub; the car was stopped",
             Self::CannotStart => "a device, socket or file needed from the start could not be had",
+            Self::Taken => "another daemon publishes the channel; nothing was touched",
             Self::BadConfiguration => "the configuration is wrong; starting again changes nothing",
         }
     }

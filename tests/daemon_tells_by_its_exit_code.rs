@@ -6,6 +6,7 @@ mod common;
 use common::daemon::{CHANNEL, ChannelFile, Daemon, Hub};
 use common::driver::{Driver, motion};
 use common::outputs::Outputs;
+use common::within;
 use rustix::process::Signal;
 
 const NO_BUS: [&str; 2] = ["drive.actuator=pca9685", "drive.pca9685.bus=/dev/i2c-99"];
@@ -31,7 +32,7 @@ async fn a_second_daemon_on_the_same_bridge_ends_in_71_and_leaves_the_first_alon
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_daemon_of_a_channel_ends_in_71_and_park_goes_by_the_first() {
+async fn a_second_daemon_of_a_channel_ends_in_75_and_park_leaves_the_first_alone_and_goes_by_it() {
     let hub = Hub::start().await;
     let file = ChannelFile::for_hub(&hub);
     let [actuator, socket] = file.bridge();
@@ -40,10 +41,17 @@ async fn a_second_daemon_of_a_channel_ends_in_71_and_park_goes_by_the_first() {
     let in_force = file.beside(&format!("{CHANNEL}.in-force.toml"));
     let mut second = Daemon::start(&file, &["drive.actuator=simulated"]);
     let second = second.process.exited().await;
-    assert_eq!(second.code, Some(71), "{}", second.text());
+    assert_eq!(second.code, Some(75), "{}", second.text());
     let said = second.said("another rtcpub publishes it");
     let lock = file.beside(&format!("{CHANNEL}.lock")).display().to_string();
     assert!(said.text.contains(CHANNEL) && said.text.contains(&lock), "{}", said.text);
+    // As its service manager would run it now.
+    let mut park = file.command("park", &[]);
+    park.envs([("EXIT_CODE", "exited"), ("EXIT_STATUS", "75")]);
+    let park = within("park", park.output()).await.expect("the program");
+    assert_eq!(park.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&park.stdout).contains("nothing is parked"), "{park:?}");
+    assert!(in_force.exists(), "the first still drives by it");
     first.process.signal(Signal::KILL);
     outputs.end().await;
     assert_eq!(first.process.exited().await.code, None);

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::in_force::name_of;
 use crate::config::path_component;
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::signal::settings::ChannelId;
 
 /// Everybody may look whether somebody has it; who may make it in this folder is the folder's own to say.
@@ -35,7 +35,7 @@ impl Sole {
     /// file in force is found. Where there can be no lock that is told, and all else goes on.
     ///
     /// # Errors
-    /// Another daemon is there.
+    /// Another daemon is there: [`Exit::Taken`].
     pub(super) fn on(channel: &ChannelId, channel_file: &Path, folder: &Path) -> Result<Vec<Self>, Failure> {
         let mut held = Vec::new();
         for name in BTreeSet::from([path_component(channel), name_of(channel_file)]) {
@@ -45,10 +45,11 @@ impl Sole {
                 Ok(Some(lock)) => held.push(lock),
                 Ok(None) => {
                     let channel = channel.as_str();
-                    return Err(Failure::cannot_start(format!(
+                    let message = format!(
                         "channel {channel}: another rtcpub publishes it and holds {shown}: end that one first \
                          (systemctl stop rtcpub@{channel}), or publish another channel"
-                    )));
+                    );
+                    return Err(Failure { exit: Exit::Taken, message });
                 }
                 Err(error) => {
                     tracing::warn!(
