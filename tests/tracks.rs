@@ -208,10 +208,19 @@ impl Session {
 
     /// The server describes anew what it takes.
     async fn offer_anew(&mut self) {
+        self.offer_as(|offer| offer).await;
+        self.takes_the_answer().await;
+    }
+
+    /// Sends another offer, as `adjust` leaves it.
+    async fn offer_as(&mut self, adjust: impl FnOnce(String) -> String) {
         let offer = self.connection.create_offer(None).await.unwrap();
-        let sdp = tungstenite::Message::text(Message::Offer(offer.sdp.clone()).to_text());
+        let sdp = tungstenite::Message::text(Message::Offer(adjust(offer.sdp.clone())).to_text());
         self.connection.set_local_description(offer).await.unwrap();
         within("the socket", self.socket.send(sdp)).await.unwrap();
+    }
+
+    async fn takes_the_answer(&mut self) {
         let answer: serde_json::Value = serde_json::from_str(&text(&mut self.socket).await).unwrap();
         let answer = RTCSessionDescription::answer(answer["data"].as_str().unwrap().to_owned()).unwrap();
         self.connection.set_remote_description(answer).await.unwrap();
@@ -333,6 +342,20 @@ async fn a_picture_that_the_server_takes_only_later_flows_from_then_on_and_leave
     assert_eq!(left.decoded_sizes(), [(160, 120)]);
     tokio::time::sleep(SETTLED).await;
     assert_eq!(session.tracks["camera"].key_frames(), key_frames, "the other picture goes on as it was");
+    session.ends().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_that_the_server_ends_and_wants_again_is_worth_a_new_session() {
+    let mut session = Session::start(LEFT, |answer| answer, &["camera", "left"]).await;
+    session.tracks["left"].comes(1).await;
+    // The crate ends for good what is offered inactive.
+    session.offer_as(declining(1)).await;
+    session.takes_the_answer().await;
+    session.tracks["camera"].comes(10).await;
+    session.offer_as(|offer| offer).await;
+    session.daemon.process.says("the server wants a picture again that it had ended").await;
+    session.tracks["camera"].comes(10).await;
     session.ends().await;
 }
 

@@ -211,7 +211,10 @@ impl Publisher {
             Action::AnswerOffer(id, sdp) => {
                 let all_candidates = self.signal.trickle == Trickle::None;
                 self.with_peer(id, async move |peer| match peer.answer(sdp, all_candidates).await {
-                    Ok(sdp) => Done::Tell(Input::AnswerMade(id, sdp)),
+                    Ok(Some(sdp)) => Done::Tell(Input::AnswerMade(id, sdp)),
+                    Ok(None) => {
+                        Done::Tell(Input::Worn(id, "the server wants a picture again that it had ended".into()))
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "the server's offer cannot be used; the session goes on as it was");
                         Done::Tell(Input::AnswerFailed(id))

@@ -22,6 +22,12 @@ pub(super) fn settle(sdp: &str, mids: &[&str]) -> (String, Vec<bool>) {
     (settled, wanted.collect())
 }
 
+/// Which of the pictures, in their order, a description says nothing at all of now.
+pub(super) fn inactive(sdp: &str) -> Vec<bool> {
+    let videos = split(sdp).1.into_iter().filter(|section| section.starts_with("m=video"));
+    videos.map(|section| section.lines().any(|line| line.trim_end() == "a=inactive")).collect()
+}
+
 /// Whether an answer takes data channels.
 pub(super) fn takes_channels(answer: &str) -> bool {
     split(answer).1.iter().any(|section| section.starts_with("m=application") && !is_rejected(section))

@@ -34,6 +34,8 @@ pub(crate) struct VideoTrack {
     sender: Option<Arc<dyn RtpSender>>,
     /// Until the peer says that it does not take it.
     wanted: Arc<AtomicBool>,
+    /// An offer of the peer's has ended it for good: the crate stops the sender of a section that is offered inactive.
+    stopped: Arc<AtomicBool>,
     /// For its one pump.
     renegotiated: Arc<Notify>,
     /// One for all its writers: they write to the same stream.
@@ -66,6 +68,7 @@ impl VideoTrack {
             inner: Arc::new(TrackLocalStaticRTP::new(track)),
             sender: None,
             wanted: Arc::new(AtomicBool::new(true)),
+            stopped: Arc::default(),
             renegotiated: Arc::default(),
             timestamp_offset: rand::random(),
         }
@@ -85,6 +88,16 @@ impl VideoTrack {
     /// Notes whether the peer takes it.
     pub(crate) fn set_wanted(&self, wanted: bool) {
         self.wanted.store(wanted, Relaxed);
+    }
+
+    /// Whether it can be as an offer of the peer's wants it, `inactive` or not.
+    pub(crate) fn takes_offer(&self, inactive: bool) -> bool {
+        inactive || !self.stopped.load(Relaxed)
+    }
+
+    /// An offer that has its section inactive was taken.
+    pub(crate) fn note_stopped(&self) {
+        self.stopped.store(true, Relaxed);
     }
 
     /// The peer has taken another description: what it takes of the track may be something else.

@@ -66,13 +66,19 @@ impl Peer {
         let setup = Setup::after(&sdp);
         self.set_remote(RTCSessionDescription::answer(sdp)?).await?;
         self.setup.get_or_init(|| setup);
+        self.tracks.iter().for_each(VideoTrack::note_renegotiated);
         Ok(())
     }
 
-    /// Sets the server's offer and returns our answer. When the offer restarts ICE, so does this end, as in
+    /// Sets the server's offer and returns our answer; `None` for one that wants a picture again that an earlier one had
+    /// ended, which only another connection can. When the offer restarts ICE, so does this end, as in
     /// [`Peer::restart_ice`]; `all_candidates` is as in [`Peer::offer`].
-    pub(crate) async fn answer(&self, sdp: String, all_candidates: bool) -> Result<String, Error> {
+    pub(crate) async fn answer(&self, sdp: String, all_candidates: bool) -> Result<Option<String>, Error> {
         let sdp = self.settled(sdp);
+        let inactive = sections::inactive(&sdp);
+        if !self.tracks.iter().zip(&inactive).all(|(track, inactive)| track.takes_offer(*inactive)) {
+            return Ok(None);
+        }
         let known = self.connection.current_remote_description().await;
         let restarts =
             known.is_some_and(|known| sections::ice_credentials(&known.sdp) != sections::ice_credentials(&sdp));
@@ -81,6 +87,7 @@ impl Peer {
             self.ice.runtime.expect_traffic();
         }
         self.set_remote(RTCSessionDescription::offer(sdp)?).await?;
+        self.tracks.iter().zip(inactive).filter(|(_, inactive)| *inactive).for_each(|(track, _)| track.note_stopped());
         let answer = self.connection.create_answer(None).await?;
         let sdp = if restarts {
             self.gather(answer, all_candidates).await?
@@ -91,7 +98,7 @@ impl Peer {
         };
         self.tracks.iter().for_each(VideoTrack::note_renegotiated);
         // The crate always writes `active`, and a browser refuses an answer that turns the parts round.
-        Ok(self.setup.get().map_or_else(|| sdp.clone(), |setup| setup.written_into(&sdp)))
+        Ok(Some(self.setup.get().map_or_else(|| sdp.clone(), |setup| setup.written_into(&sdp))))
     }
 
     async fn set_remote(&self, description: RTCSessionDescription) -> Result<(), Error> {

@@ -49,6 +49,8 @@ pub enum Input {
     AnswerMade(PeerId, String),
     /// The peer connection refused the server's offer.
     AnswerFailed(PeerId),
+    /// What the server's offer wants only another peer connection can give, and why.
+    Worn(PeerId, String),
     /// A local candidate was found.
     LocalCandidate(PeerId, CandidateInit),
     /// A peer connection changed its state.

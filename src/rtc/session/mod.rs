@@ -126,6 +126,7 @@ impl Session {
             }
             Input::AnswerMade(peer, sdp) => self.answer_made(peer, Some(sdp), &mut out),
             Input::AnswerFailed(peer) => self.answer_made(peer, None, &mut out),
+            Input::Worn(peer, reason) => self.lost_with(peer, reason, now, &mut out),
             Input::LocalCandidate(peer, candidate) => self.local_candidate(peer, candidate, &mut out),
             Input::Peer(peer, state) => self.peer_state(peer, state, now, &mut out),
             Input::StreamOpen(peer) => {
@@ -278,20 +279,30 @@ impl Session {
             live.connected = state == PeerState::Connected;
         }
         match state {
-            // The server has restarted ICE; that takes no longer than a restart of ours.
-            PeerState::New => self.troubled(peer, now + RESTART_TIMEOUT),
+            PeerState::New => self.restarted(peer, now, out),
             PeerState::Connected => self.connected(peer, now, out),
-            PeerState::Disconnected => self.troubled(peer, now + DISCONNECTED_GRACE),
+            PeerState::Disconnected => {
+                if let Some(dialogue) = self.dialogue_of(peer)
+                    && dialogue.phase == Phase::Established
+                {
+                    dialogue.phase = Phase::Troubled { until: now + DISCONNECTED_GRACE };
+                }
+            }
             PeerState::Failed => self.failed(peer, now, out),
             PeerState::Closed => self.gone(peer, now, out),
         }
     }
 
-    fn troubled(&mut self, peer: PeerId, until: Instant) {
-        if let Some(dialogue) = self.dialogue_of(peer)
-            && dialogue.phase == Phase::Established
-        {
-            dialogue.phase = Phase::Troubled { until };
+    /// ICE begins anew, and what it had is gone.
+    fn restarted(&mut self, peer: PeerId, now: Instant, out: &mut Vec<Action>) {
+        if let Some(dialogue) = self.dialogue_of(peer) {
+            // The server's doing, unless we are at it; that takes no longer than a restart of ours.
+            if matches!(dialogue.phase, Phase::Established | Phase::Troubled { .. }) {
+                dialogue.phase = Phase::Troubled { until: now + RESTART_TIMEOUT };
+            }
+        } else if self.live() == Some(peer) {
+            // Ours, begun just before the socket was lost: nobody is left who could answer it.
+            self.picture_lost(peer, out);
         }
     }
 
@@ -346,6 +357,11 @@ impl Session {
     fn restart(&mut self, why: &str, now: Instant, out: &mut Vec<Action>) {
         let Signalling::Up(dialogue) = &mut self.signalling else { return };
         if !matches!(dialogue.phase, Phase::Established | Phase::Troubled { .. }) {
+            return;
+        }
+        if dialogue.answering {
+            // A description of the server's is being answered, which may be its own restart: two at once undo each other.
+            dialogue.phase = Phase::Troubled { until: now + RESTART_TIMEOUT };
             return;
         }
         dialogue.phase = Phase::Restarting { until: now + RESTART_TIMEOUT, answered: false };

@@ -457,6 +457,42 @@ fn a_peer_that_the_server_restarts_is_restarted_from_here_when_nothing_comes_of_
 }
 
 #[test]
+fn a_restart_of_the_servers_is_given_its_time_when_the_peer_is_in_trouble_already() {
+    let mut story = publishing();
+    story.tell(Input::AnswerApplied(ONE));
+    story.tell(Input::Peer(ONE, PeerState::Disconnected));
+    assert_eq!(story.pass(Duration::from_millis(2_500)), []);
+    assert_eq!(story.message(Message::Offer(SDP.into())), [Action::AnswerOffer(ONE, SDP.into())]);
+    // Neither what was due for the trouble nor anything else comes between the offer and its answer.
+    assert_eq!(story.pass(Duration::from_millis(600)), []);
+    assert_eq!(story.tell(Input::NetworkChanged), []);
+    story.tell(Input::Peer(ONE, PeerState::New));
+    story.tell(Input::AnswerMade(ONE, "answer".into()));
+    assert_eq!(story.pass(Duration::from_millis(4_900)), []);
+    story.tell(Input::Peer(ONE, PeerState::Connected));
+    assert_eq!(story.pass(secs(20)), [], "it succeeded");
+}
+
+#[test]
+fn a_peer_that_cannot_give_what_the_server_wants_carries_the_picture_until_another_can() {
+    let mut story = publishing();
+    let actions = story.tell(Input::Worn(ONE, "why".into()));
+    assert!(lost(&actions).is_some() && !actions.contains(&Action::ClosePeer(ONE)), "{actions:?}");
+    assert_eq!(story.session.live(), Some(ONE));
+}
+
+#[test]
+fn a_restart_that_begins_after_its_socket_is_lost_takes_the_picture_with_it() {
+    let mut story = publishing();
+    story.tell(Input::NetworkChanged);
+    story.tell(Input::SocketLost("reset".into()));
+    assert_eq!(story.session.live(), Some(ONE), "it flows until the restart is carried out");
+    let actions = story.tell(Input::Peer(ONE, PeerState::New));
+    assert_eq!(actions, [Action::ClosePeer(ONE), Action::Report(Report::PictureLost(ONE))]);
+    assert_eq!(story.session.live(), None);
+}
+
+#[test]
 fn a_restart_for_a_new_network_does_not_cut_a_picture_that_still_flows() {
     let mut story = publishing();
     assert!(story.tell(Input::NetworkChanged).contains(&Action::RestartIce(ONE)));
