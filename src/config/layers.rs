@@ -17,7 +17,7 @@ use super::walk::{Source, Walk};
 use super::{ChannelFile, Setting};
 
 /// A channel file is a page of text; whatever is bigger than this is something else.
-pub(super) const MAX_FILE_BYTES: usize = 256 * 1024;
+pub(in crate::config) const MAX_FILE_BYTES: usize = 256 * 1024;
 
 /// Takes in the layers, lowest first.
 pub(super) struct Layers<'a> {

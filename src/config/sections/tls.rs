@@ -2,12 +2,13 @@
 
 use url::Url;
 
+use crate::config::layers::MAX_FILE_BYTES;
 use crate::config::reader::{Read, Reader};
 use crate::signal::settings::TlsConfig;
 use crate::signal::tls::{CA_FILE_REMEDY, roots};
 
 pub(super) fn read(reader: &mut Reader<'_>, server: Option<&Url>) -> Read<TlsConfig> {
-    let Some(tls) = judgement(reader, "tls.")? else { return Ok(TlsConfig::SystemRoots) };
+    let Some(tls) = way(reader, "tls.")? else { return Ok(TlsConfig::SystemRoots) };
     if server.is_some_and(|url| url.scheme() == "ws") {
         let key = match tls {
             TlsConfig::CaFile(_) => "tls.ca_file",
@@ -15,12 +16,30 @@ pub(super) fn read(reader: &mut Reader<'_>, server: Option<&Url>) -> Read<TlsCon
             TlsConfig::Insecure | TlsConfig::SystemRoots => "tls.insecure",
         };
         reader.warn(key, "has no effect: server.url is ws://, which has no certificate");
+        return Ok(tls);
     }
-    Ok(tls)
+    usable(reader, "tls.", tls)
 }
 
 /// The one way of judging a certificate that the keys with this prefix name, if they name one.
 pub(super) fn judgement(reader: &mut Reader<'_>, prefix: &str) -> Read<Option<TlsConfig>> {
+    way(reader, prefix)?.map(|tls| usable(reader, prefix, tls)).transpose()
+}
+
+/// Holds that a CA file can be used. It is read for the connection once more, for it may be replaced; that it is usable now
+/// shows a wrong path at once.
+fn usable(reader: &mut Reader<'_>, prefix: &str, tls: TlsConfig) -> Read<TlsConfig> {
+    let TlsConfig::CaFile(path) = &tls else { return Ok(tls) };
+    let read = (reader.facts.read)(path).map_err(|error| format!("cannot be read ({error})"));
+    // Of a longer one, a whole system's bundle, this is not all, and its end may be a torn certificate.
+    let whole = read.map(|content| Some(content.bytes).filter(|bytes| bytes.len() <= MAX_FILE_BYTES));
+    whole
+        .and_then(|bytes| bytes.map_or(Ok(()), |bytes| roots(&bytes).map(drop)))
+        .map_err(|reason| reader.problem(&format!("{prefix}ca_file"), format!("{reason}; {CA_FILE_REMEDY}")))?;
+    Ok(tls)
+}
+
+fn way(reader: &mut Reader<'_>, prefix: &str) -> Read<Option<TlsConfig>> {
     let [ca_key, pin_key, insecure_key] = ["ca_file", "pin_sha256", "insecure"].map(|name| format!("{prefix}{name}"));
     let ca_file = reader.file_if_given(&ca_key);
     let pin = reader.parsed(&pin_key, parse_pin);
@@ -36,13 +55,7 @@ pub(super) fn judgement(reader: &mut Reader<'_>, prefix: &str) -> Read<Option<Tl
         return Err(reader.problem(last, format!("only one of {} can decide about a certificate", chosen.join(", "))));
     }
     Ok(match (ca_file?, pin?, insecure?) {
-        (Some(path), ..) => {
-            // Read for the connection once more, for it may be replaced; that it is usable now shows a wrong path at once.
-            let read = (reader.facts.read)(&path).map_err(|error| format!("cannot be read ({error})"));
-            read.and_then(|content| roots(&content.bytes))
-                .map_err(|reason| reader.problem(&ca_key, format!("{reason}; {CA_FILE_REMEDY}")))?;
-            Some(TlsConfig::CaFile(path))
-        }
+        (Some(path), ..) => Some(TlsConfig::CaFile(path)),
         (_, Some(pin), _) => Some(TlsConfig::Pin(pin)),
         (.., true) => {
             let advice = format!("anyone on the way can pose as the server; use {pin_key}");

@@ -215,13 +215,24 @@ fn a_ca_file_that_cannot_be_used_is_told_with_its_own_key() {
     let read = |path: &Path| match path.to_str() {
         Some("/right.pem") => Ok(FileContent { bytes: certificate(), world_readable: true }),
         Some("/empty.pem") => Ok(FileContent::default()),
+        // As much as is read of a whole system's bundle: its last certificate is torn.
+        Some("/bundle.pem") => {
+            let bytes = certificate().into_iter().cycle().take(256 * 1024 + 1).collect();
+            Ok(FileContent { bytes, world_readable: true })
+        }
         _ => no_files(path),
     };
     let server =
         |tls: &str| format!("[[ice.servers]]\nurl = \"turns:a\"\nusername = \"u\"\ncredential = \"cccc\"\n{tls}\n");
     let loaded = |file: String| Case { read: &read, ..Case::of(format!("{LEAST}{file}")) }.parse();
     let right = format!("[tls]\nca_file = \"/right.pem\"\n{}", server("tls_ca_file = \"/right.pem\""));
-    loaded(right).unwrap_or_else(|problems| panic!("{problems}"));
+    let bundle = "[tls]\nca_file = \"/bundle.pem\"\n".to_owned();
+    for file in [right, bundle] {
+        loaded(file).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+    let unused = "[server]\nurl = \"ws://localhost\"\n[tls]\nca_file = \"/wrong.pem\"\n";
+    let unused = Case { read: &read, ..Case::of(unused) }.parse().unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(unused.warnings.iter().any(|warning| warning.to_string().contains("has no effect")));
     let rows = [
         ("[tls]\nca_file = \"/wrong.pem\"\n".to_owned(), "tls.ca_file = \"/wrong.pem\": cannot be read"),
         (
