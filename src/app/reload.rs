@@ -17,7 +17,7 @@ use crate::drive::actuator::kind::ActuatorKind;
 use crate::logging::LogControl;
 use crate::systemd::Notifier;
 use crate::telemetry::settings::TelemetryConfig;
-use crate::video::settings::{RateConfig, View};
+use crate::video::settings::{self, RateConfig, View};
 
 /// Where the configuration came from, and comes from again.
 #[derive(Clone, Debug)]
@@ -151,6 +151,13 @@ impl Changes {
         if old.1.rtc.ice != new.1.rtc.ice && !restart.iter().any(|key| key.starts_with("ice.")) {
             restart.insert("ice.credential".to_owned());
         }
+        let pipelines = |config: &Config| {
+            let [first, rear] = View::ALL.map(|view| config.video.camera_of(view).source);
+            [first, rear].map(|source| matches!(source, settings::Source::Pipeline(_)).then_some(source))
+        };
+        if pipelines(old.1) != pipelines(new.1) && !restart.iter().any(|key| key.starts_with("camera.")) {
+            restart.insert("camera.pipeline".to_owned());
+        }
         let kept = old.0.iter().filter(|row| !applies(&row.key));
         let in_force = kept.chain(new.0.iter().filter(|row| applies(&row.key))).cloned().collect();
         Self { applied, restart, in_force }
@@ -227,7 +234,7 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 17] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 18] = [
             (
                 "[[cameras]]\nname = \"left\"\nkind = \"usb\"",
                 "[[cameras]]\nname = \"left\"\nkind = \"usb\"\ncontrols = { gain = 3 }",
@@ -271,6 +278,12 @@ mod tests {
                 "[ice]\nusername = \"u\"\ncredential = \"bbbb\"",
                 &[],
                 &["ice.credential"],
+            ),
+            (
+                "[camera]\nkind = \"pipeline\"\npipeline = \"rtspsrc user-pw=old\"",
+                "[camera]\nkind = \"pipeline\"\npipeline = \"rtspsrc user-pw=new\"",
+                &[],
+                &["camera.pipeline"],
             ),
             (
                 "[metrics]",

@@ -166,28 +166,45 @@ fn without_property_passwords(text: &str) -> String {
         shown.push_str(&rest[..rest.len() - value.len()]);
         rest = value;
         if PASSWORD_PROPERTIES.iter().any(|end| name.to_ascii_lowercase().ends_with(end)) {
+            let within = open_quote(&shown);
             shown.push_str(REDACTED);
-            rest = &value[value_length(value)..];
+            rest = &value[value_length(value, within)..];
         }
     }
     shown + rest
 }
 
 /// How long the value is that a property's text begins with, in bytes, as gst_parse_launch reads it: `\` takes the next
-/// character's meaning away.
-fn value_length(text: &str) -> usize {
-    let quote = text.chars().next().filter(|first| matches!(first, '"' | '\''));
+/// character's meaning away. `within` a quote it is one of a URI's query, and ends with the quote or at the next one.
+fn value_length(text: &str, within: Option<char>) -> usize {
+    let quote = text.chars().next().filter(|first| within.is_none() && matches!(first, '"' | '\''));
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(usize::from(quote.is_some())) {
         match quote {
             _ if escaped => escaped = false,
             _ if c == '\\' => escaped = true,
             Some(quote) if c == quote => return at + c.len_utf8(),
+            None if within == Some(c) || (within.is_some() && c == '&') => return at,
             None if c.is_whitespace() => return at,
             _ => {}
         }
     }
     text.len()
+}
+
+/// The quote that is open at the end of a text.
+fn open_quote(text: &str) -> Option<char> {
+    let mut escaped = false;
+    text.chars().fold(None, |open, c| match open {
+        _ if std::mem::take(&mut escaped) => open,
+        _ if c == '\\' => {
+            escaped = true;
+            open
+        }
+        Some(quote) if c == quote => None,
+        None if matches!(c, '"' | '\'') => Some(c),
+        open => open,
+    })
 }
 
 /// Blanks `user:password@` in every `scheme://user:password@host` of a text (camera pipelines hold such URLs).
@@ -229,6 +246,11 @@ mod tests {
             ("s Passphrase='a b' password=a\\ b", "s Passphrase=[redacted] password=[redacted]".to_owned()),
             ("s user-pw=\"open", "s user-pw=[redacted]".to_owned()),
             ("s user-pw=", "s user-pw=[redacted]".to_owned()),
+            (
+                "s uri=\"srt://:7001?passphrase=x&mode=listener\" latency=1",
+                "s uri=\"srt://:7001?passphrase=[redacted]&mode=listener\" latency=1".to_owned(),
+            ),
+            ("s uri='srt://a?passphrase=x' t=1", "s uri='srt://a?passphrase=[redacted]' t=1".to_owned()),
         ];
         for (text, shown) in rows {
             assert_eq!(shorten(text), shown);
