@@ -18,7 +18,7 @@ build: target/release/rtcpub
 target/release/rtcpub:
 	.ci/setup build run
 	cargo build --locked --release
-	$(call separate-symbols,$@)
+	@$(call separate-symbols,$@)
 
 ## Every test, with the real parts they need: a browser, a TURN server, the lab's kernel devices where it lies beside us.
 test:
@@ -53,7 +53,7 @@ cargo-deb:
 cross:
 	cross/with cargo build --locked --release --target $(arm64)
 	cross/symbols target/$(arm64)/release/rtcpub
-	$(call separate-symbols,target/$(arm64)/release/rtcpub,$(arm64:unknown-linux-gnu=linux-gnu)-)
+	@$(call separate-symbols,target/$(arm64)/release/rtcpub,$(arm64:unknown-linux-gnu=linux-gnu)-)
 
 clean:
 	cargo clean
