@@ -5,6 +5,7 @@ mod common;
 #[path = "browser/hands.rs"]
 mod hands;
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use common::chromium::{Chromium, Page};
@@ -69,6 +70,21 @@ async fn driving() -> (TestHub, Publisher, Chromium, Page) {
     page::says(&mut browser, &page, "Live").await;
     page::shows(&mut browser, &page, "wheel-text", "You drive").await;
     (hub, publisher, browser, page)
+}
+
+/// The hub goes away, and its car, until the page has noticed. Where they were is where they come back.
+async fn both_go_away(hub: TestHub, publisher: Publisher, browser: &mut Chromium, page: &Page) -> [SocketAddr; 2] {
+    let addresses = [hub.secure, hub.plain];
+    publisher.stop().await;
+    hub.stop().await;
+    page::says(browser, page, "Not connected").await;
+    addresses
+}
+
+async fn both_come_back([secure, plain]: [SocketAddr; 2]) -> (TestHub, Publisher) {
+    let hub = TestHub::start_with(|config| (config.secure, config.plain) = (secure, Some(plain))).await;
+    let publisher = Publisher::start(&hub, CHANNEL).await;
+    (hub, publisher)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -232,13 +248,9 @@ async fn the_page_comes_back_by_itself_when_the_car_or_the_hub_does() {
     let publisher = Publisher::start(&hub, CHANNEL).await;
     page::shows_moving_pictures(&mut browser, &page, 640, 360).await;
 
-    let (secure, plain) = (hub.secure, hub.plain);
-    publisher.stop().await;
-    hub.stop().await;
-    page::says(&mut browser, &page, "Not connected").await;
+    let addresses = both_go_away(hub, publisher, &mut browser, &page).await;
     page::keep(&mut browser, &page, "connection-lost").await;
-    let hub = TestHub::start_with(|config| (config.secure, config.plain) = (secure, Some(plain))).await;
-    let publisher = Publisher::start(&hub, CHANNEL).await;
+    let (hub, publisher) = both_come_back(addresses).await;
     page::shows_moving_pictures(&mut browser, &page, 640, 360).await;
     publisher.stop().await;
     hub.stop().await;

@@ -10,17 +10,17 @@ use common::{page, within};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+/// The demo on ports of the system's choice; what it says is to be read.
+fn program(options: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_rtcpub"));
+    command.args(["demo", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]).args(options);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+}
+
 /// The demo, and the address it says to open.
 async fn demo(options: &[&str]) -> (Child, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rtcpub"))
-        .args(["demo", "--no-browser", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0"])
-        .args(options)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program");
+    let mut child = program(options).arg("--no-browser").spawn().expect("the program");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let address = within("the address", async {
         while let Some(line) = lines.next_line().await.expect("it is read") {
@@ -116,16 +116,8 @@ async fn the_demo_opens_a_browser_where_there_is_a_display_and_ends_on_ctrl_c() 
     let (opener, opened) = (folder.path().join("xdg-open"), folder.path().join("opened"));
     std::fs::write(&opener, format!("#!/bin/sh\necho \"$1\" >'{}'\n", opened.display())).expect("it is written");
     std::fs::set_permissions(&opener, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_rtcpub"))
-        .args(["demo", "--http", "127.0.0.1:0", "--https", "127.0.0.1:0", "--width", "320", "--height", "240"])
-        .env("PATH", folder.path())
-        .env("DISPLAY", ":9")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the program");
+    let mut command = program(&["--width", "320", "--height", "240"]);
+    let mut child = command.env("PATH", folder.path()).env("DISPLAY", ":9").spawn().expect("the program");
     let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
     let mut said = String::new();
     within("how to stop it", async {

@@ -6,8 +6,8 @@ use super::*;
 const PLUG_IN: &str = "window.pad = { connected: true, mapping: 'standard', axes: [0, 0, 0, 0], \
      buttons: Array.from({ length: 17 }, () => ({ value: 0, pressed: false })) }; \
      navigator.getGamepads = () => [window.pad]; dispatchEvent(new Event('gamepadconnected'))";
-/// Two looks of the page at its gamepads.
-const TWO_FRAMES: &str =
+/// The page has looked at its gamepads since: once a frame, before or after who else waits for one.
+const SOME_FRAMES: &str =
     "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(done))))";
 const LATCHED: &str = r#"{"drive":{"key":"state","value":"latched","cause":"estop"}}"#;
 const PARKED: &str = r#"{"drive":{"key":"state","value":"parked","cause":"estop"}}"#;
@@ -35,7 +35,7 @@ async fn do_in(browser: &mut Chromium, page: &Page, script: &str) {
 
 /// Pulls or lets go of the right trigger, and waits until the page has seen it.
 async fn trigger(browser: &mut Chromium, page: &Page, value: f64) {
-    do_in(browser, page, &format!("pad.buttons[7].value = {value}; await {TWO_FRAMES};")).await;
+    do_in(browser, page, &format!("pad.buttons[7].value = {value}; await {SOME_FRAMES};")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,7 +139,7 @@ async fn a_gamepad_drives_and_what_is_held_when_it_must_stop_has_to_be_let_go_of
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gamepad_whose_axes_nobody_knows_does_not_drive() {
     let (hub, mut publisher, mut browser, page) = driving().await;
-    let unknown = format!("{PLUG_IN}; pad.mapping = ''; pad.axes = [0, 0, 0, -1]; await {TWO_FRAMES};");
+    let unknown = format!("{PLUG_IN}; pad.mapping = ''; pad.axes = [0, 0, 0, -1]; await {SOME_FRAMES};");
     do_in(&mut browser, &page, &unknown).await;
     never(&mut publisher, moves).await;
     browser.key_down(&page, "KeyW").await;
@@ -151,16 +151,12 @@ async fn a_gamepad_whose_axes_nobody_knows_does_not_drive() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emergency_stop_without_a_connection_is_sent_when_there_is_one_and_until_the_car_confirms_it() {
     let (hub, publisher, mut browser, page) = driving().await;
-    let (secure, plain) = (hub.secure, hub.plain);
-    publisher.stop().await;
-    hub.stop().await;
-    page::says(&mut browser, &page, "Not connected").await;
+    let addresses = both_go_away(hub, publisher, &mut browser, &page).await;
     browser.key_down(&page, "Space").await;
     page::shows(&mut browser, &page, "drive-state", "Emergency stop").await;
     page::shows(&mut browser, &page, "drive-cause", "It is sent as soon as there is a connection").await;
 
-    let hub = TestHub::start_with(|config| (config.secure, config.plain) = (secure, Some(plain))).await;
-    let mut publisher = Publisher::start(&hub, CHANNEL).await;
+    let (hub, mut publisher) = both_come_back(addresses).await;
     for _ in 0..3 {
         within("the stop", next(&mut publisher, |command| command.is("estop", "latch"))).await;
         publisher.send_metric(PARKED).await;
@@ -183,12 +179,8 @@ async fn a_key_held_while_the_hub_is_away_must_be_pressed_anew() {
     let (hub, mut publisher, mut browser, page) = driving().await;
     browser.key_down(&page, "KeyW").await;
     next(&mut publisher, moves).await;
-    let (secure, plain) = (hub.secure, hub.plain);
-    publisher.stop().await;
-    hub.stop().await;
-    page::says(&mut browser, &page, "Not connected").await;
-    let hub = TestHub::start_with(|config| (config.secure, config.plain) = (secure, Some(plain))).await;
-    let mut publisher = Publisher::start(&hub, CHANNEL).await;
+    let addresses = both_go_away(hub, publisher, &mut browser, &page).await;
+    let (hub, mut publisher) = both_come_back(addresses).await;
     // The car is told that nothing is held, by numbers above those of a hub that stopped it in the driver's name.
     let neutral = within("neutral", next(&mut publisher, stands)).await;
     assert!(neutral.seq > Some(2), "{neutral:?}");
