@@ -51,9 +51,7 @@ impl Listening {
     pub(crate) fn open(path: &Path) -> Result<Self, ListenError> {
         let failed = |step| move |source| ListenError::Io { path: path.to_owned(), step, source };
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.exists() {
-            DirBuilder::new().mode(0o755).create(folder).map_err(failed("make its folder"))?;
-        }
+        make_folder(folder).map_err(failed("make its folder"))?;
         // Two daemons that find the same dead file must not each remove it: the second would remove the first's own.
         let turn = File::open(folder).map_err(failed("open its folder"))?;
         flock(&turn, FlockOperation::LockExclusive).map_err(|error| failed("lock its folder")(error.into()))?;
@@ -71,6 +69,11 @@ impl Drop for Listening {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Makes a folder of sockets where there is none; the one that it is in must be there.
+pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.exists() { Ok(()) } else { DirBuilder::new().mode(0o755).create(folder) }
 }
 
 /// Whether a daemon listens at `path`. Does not wait, even for one that hangs.

@@ -4,9 +4,9 @@
 //! file goes with its holder; one that a killed daemon has left is taken over.
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
@@ -16,6 +16,7 @@ use super::in_force::name_of;
 use crate::config::path_component;
 use crate::exit::{Exit, Failure};
 use crate::signal::settings::ChannelId;
+use crate::unix_socket::make_folder;
 
 /// Everybody may look whether somebody has it; who may make it in this folder is the folder's own to say.
 const MODE: Mode = Mode::from_raw_mode(0o644);
@@ -63,9 +64,7 @@ impl Sole {
 
     /// `None` when somebody has it. Makes the last folder of the path, where it is not there.
     pub(super) fn take(path: &Path) -> io::Result<Option<Self>> {
-        if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
-            DirBuilder::new().mode(0o755).create(folder)?;
-        }
+        path.parent().map_or(Ok(()), make_folder)?;
         for _ in 0..TRIES {
             let lock = File::from(open(path, OFlags::RDONLY | OFlags::CREATE | OFlags::CLOEXEC, MODE)?);
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
