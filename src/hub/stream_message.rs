@@ -101,8 +101,8 @@ impl StreamMessage {
         let Ok(Value::Object(fields)) = serde_json::from_str(&text) else {
             return Err(StreamMessageError::NotAnObject);
         };
-        let (topic, body) = stop_in(&fields).or_else(|| topic_of(&fields)).ok_or(StreamMessageError::NoTopic)?;
-        let kind = kind_of(topic, body).ok_or(StreamMessageError::NoTopic)?;
+        let asked = emergency_stop(&fields).or_else(|| only_topic(&fields));
+        let (kind, body) = asked.ok_or(StreamMessageError::NoTopic)?;
         Ok(Self { kind, stamp: Stamp::of(&fields, body), text })
     }
 }
@@ -143,23 +143,23 @@ pub fn neutral(stamp: &Stamp) -> [StreamMessage; 2] {
 }
 
 /// An emergency stop, whatever is said beside it.
-fn stop_in(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
-    let (topic, body) = fields.get_key_value("estop")?;
-    (body.get("key")? == "latch").then_some((topic, body))
+fn emergency_stop(fields: &Map<String, Value>) -> Option<(Kind, &Value)> {
+    let body = fields.get("estop")?;
+    (body.get("key")? == "latch").then_some((Kind::EmergencyStop, body))
 }
 
-/// The only topic, with its body.
-fn topic_of(fields: &Map<String, Value>) -> Option<(&str, &Value)> {
+/// What the only topic asks for, and its body.
+fn only_topic(fields: &Map<String, Value>) -> Option<(Kind, &Value)> {
     let mut topics = fields.iter().filter(|(name, _)| !matches!(name.as_str(), "seq" | "session"));
     let (topic, body) = topics.next()?;
-    topics.next().is_none().then_some((topic, body))
+    if topics.next().is_some() {
+        return None;
+    }
+    kind_of(topic, body).map(|kind| (kind, body))
 }
 
 fn kind_of(topic: &str, body: &Value) -> Option<Kind> {
     let key = body.get("key")?.as_str()?;
-    if (topic, key) == ("estop", "latch") {
-        return Some(Kind::EmergencyStop);
-    }
     let value = body.get("value")?;
     if topic.len() > MAX_NAME_BYTES || key.len() > MAX_NAME_BYTES {
         return None;
