@@ -175,7 +175,7 @@ pub fn probe(loaded: Loaded) -> Result<()> {
 /// # Errors
 /// Which output could not be reached.
 pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
-    if was_refused(|name| std::env::var(name).ok()) {
+    if was_refused() {
         say("nothing is parked: the daemon that has ended was refused, for another one drives this car");
         return Ok(());
     }
@@ -196,9 +196,9 @@ pub fn park(file: &Path, settings: Vec<Setting>) -> Result<()> {
 }
 
 /// Whether this runs after a daemon that never had the car (systemd.exec(5): what `ExecStopPost=` is told).
-fn was_refused(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let status = variable("EXIT_STATUS").and_then(|status| status.parse().ok());
-    variable("EXIT_CODE").as_deref() == Some("exited") && status == Some(Exit::Taken.code())
+fn was_refused() -> bool {
+    let says = |name, value: &str| std::env::var(name).is_ok_and(|said| said == value);
+    says("EXIT_CODE", "exited") && says("EXIT_STATUS", &Exit::Taken.code().to_string())
 }
 
 /// `rtcpub calibrate`: finds the car's pulses by hand.

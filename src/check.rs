@@ -136,7 +136,7 @@ fn files_and_devices(config: &Config) -> Vec<String> {
     lines
 }
 
-/// It could be used a moment ago, when the configuration was read.
+/// The whole file, as a connection reads it.
 fn ca_file(path: &Path) -> String {
     match std::fs::read(path).map_err(|error| error.to_string()).and_then(|pem| roots(&pem)) {
         Ok(roots) => format!("{} holds {} certificate(s)", path.display(), roots.len()),

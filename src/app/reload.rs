@@ -152,8 +152,8 @@ impl Changes {
             restart.insert("ice.credential".to_owned());
         }
         let pipelines = |config: &Config| {
-            let [first, rear] = View::ALL.map(|view| config.video.camera_of(view).source);
-            [first, rear].map(|source| matches!(source, settings::Source::Pipeline(_)).then_some(source))
+            let sources = View::ALL.map(|view| config.video.camera_of(view).source);
+            sources.map(|source| Some(source).filter(|source| matches!(source, settings::Source::Pipeline(_))))
         };
         if pipelines(old.1) != pipelines(new.1) && !restart.iter().any(|key| key.starts_with("camera.")) {
             restart.insert("camera.pipeline".to_owned());

@@ -22,10 +22,10 @@ pub(super) fn settle(sdp: &str, mids: &[&str]) -> (String, Vec<bool>) {
     (settled, wanted.collect())
 }
 
-/// Which of the pictures, in their order, a description says nothing at all of now.
+/// Whether each of the pictures, in their order, is inactive in a description.
 pub(super) fn inactive(sdp: &str) -> Vec<bool> {
     let videos = split(sdp).1.into_iter().filter(|section| section.starts_with("m=video"));
-    videos.map(|section| section.lines().any(|line| line.trim_end() == "a=inactive")).collect()
+    videos.map(|section| says(section, "a=inactive")).collect()
 }
 
 /// Whether an answer takes data channels.
@@ -85,11 +85,15 @@ fn split(sdp: &str) -> (&str, Vec<&str>) {
 /// Port 0; in an offer it may also mean that the section has no transport but the bundle's (RFC 8843 §6).
 fn is_rejected(section: &str) -> bool {
     let port = section.split_ascii_whitespace().nth(1);
-    port == Some("0") && !section.lines().any(|line| line.trim_end() == "a=bundle-only")
+    port == Some("0") && !says(section, "a=bundle-only")
 }
 
 fn receives(section: &str) -> bool {
-    !section.lines().any(|line| matches!(line.trim_end(), "a=inactive" | "a=sendonly"))
+    !says(section, "a=inactive") && !says(section, "a=sendonly")
+}
+
+fn says(section: &str, attribute: &str) -> bool {
+    section.lines().any(|line| line.trim_end() == attribute)
 }
 
 fn in_the_likeness(model: &str, mid: &str) -> String {

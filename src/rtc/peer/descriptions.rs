@@ -98,7 +98,10 @@ impl Peer {
         };
         self.tracks.iter().for_each(VideoTrack::note_renegotiated);
         // The crate always writes `active`, and a browser refuses an answer that turns the parts round.
-        Ok(Some(self.setup.get().map_or_else(|| sdp.clone(), |setup| setup.written_into(&sdp))))
+        Ok(Some(match self.setup.get() {
+            Some(setup) => setup.written_into(&sdp),
+            None => sdp,
+        }))
     }
 
     async fn set_remote(&self, description: RTCSessionDescription) -> Result<(), Error> {
