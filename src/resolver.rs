@@ -141,6 +141,8 @@ fn now() -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     const PATIENCE: Patience = Patience { known: Duration::from_secs(20), unknown: Duration::from_secs(20) };
@@ -161,11 +163,16 @@ mod tests {
 
     #[tokio::test]
     async fn those_who_ask_at_the_same_time_share_a_question() {
-        let resolver = Resolver::default();
-        let asked = (0..5).map(|_| resolver.addresses("localhost", PATIENCE));
-        let answers = futures_util::future::join_all(asked).await;
+        static ALL_HAVE_ASKED: Barrier = Barrier::new(2);
+        fn answers_when_all_have_asked(_: &str) -> io::Result<Vec<IpAddr>> {
+            ALL_HAVE_ASKED.wait();
+            Ok(vec![IpAddr::from([192, 0, 2, 7])])
+        }
+        let resolver = Resolver { look_up: answers_when_all_have_asked, ..Resolver::default() };
+        let asked = futures_util::future::join_all((0..5).map(|_| resolver.addresses("name", PATIENCE)));
+        let (answers, _) = futures_util::future::join(asked, async { ALL_HAVE_ASKED.wait() }).await;
         assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-        assert_eq!(resolver.with("localhost", |memory| memory.asked()), 1);
+        assert_eq!(resolver.with("name", |memory| memory.asked()), 1);
     }
 
     #[test]
