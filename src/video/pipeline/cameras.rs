@@ -161,7 +161,7 @@ impl Cameras {
             return Err(VideoError::Ended { key: self.switch.keys[view as usize] });
         }
         joined.map_err(|problem| {
-            let told = self.switch.broken.borrow()[view as usize].clone();
+            let told = self.switch.told(view);
             let key = self.switch.keys[view as usize];
             self.close(view);
             told.unwrap_or(VideoError::Camera { key, problem, fault: CameraFault::Other })
@@ -288,6 +288,14 @@ impl Switch {
             self.views.show(view);
         }
         Some(passing.change)
+    }
+
+    /// Why this camera gives nothing: what an element said, of which GStreamer's own refusals know nothing.
+    fn told(&self, view: View) -> Option<VideoError> {
+        match &*self.state.borrow() {
+            PipelineState::Failed(fault) => Some(fault.clone()),
+            _ => self.broken.borrow()[view as usize].clone(),
+        }
     }
 
     /// A camera gives nothing any more. The selected one's end is the pipeline's.
