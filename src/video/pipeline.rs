@@ -189,7 +189,7 @@ impl Pipeline {
         let pipeline = gst::Pipeline::new();
         pipeline.add_many([cameras.bin(), &encode]).and_then(|()| cameras.bin().link(&encode)).map_err(fault)?;
         set_time(&pipeline);
-        bus::announce(&pipeline, cameras.origin(), cameras.unwanted(), announce);
+        bus::announce(&pipeline, cameras.origin(), cameras.broke(), announce);
         let started = Pipeline { running: Some(pipeline), cameras: Some(Arc::new(cameras)), control, state, progress };
         started.play()?;
         Ok(started)

@@ -22,7 +22,9 @@ pub(super) async fn attend(cameras: Option<Arc<Cameras>>, config: &VideoConfig, 
         for (view, fault) in View::ALL.into_iter().zip(broken.borrow_and_update().iter()) {
             if let Some(fault) = fault {
                 seats.broke(view);
-                tell(&mut told, view, fault);
+                if view != selected {
+                    tell(&mut told, view, fault);
+                }
             }
         }
         if let Some(chore) = seats.chore(selected, visible, now()) {

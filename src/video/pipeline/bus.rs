@@ -14,18 +14,18 @@ use crate::video::settings::View;
 pub(super) enum Origin {
     /// In the source that this setting describes.
     Source(&'static str),
-    /// In one of two cameras, the one that is not wanted: the picture goes on without it. The setting that describes it.
-    Unwanted(View, &'static str),
+    /// In one of two cameras, which this setting describes: without the one that is not selected the picture goes on.
+    OneOfTwo(View, &'static str),
     /// Anywhere else.
     Elsewhere,
 }
 
-/// Announces what the bus of `pipeline` says; `origin` tells where an element is. `unwanted` takes the faults of a camera
-/// that is not shown.
+/// Announces what the bus of `pipeline` says; `origin` tells where an element is. `broke` takes the faults of one of two
+/// cameras.
 pub(super) fn announce(
     pipeline: &gst::Pipeline,
     origin: impl Fn(&gst::Object) -> Origin + Send + Sync + 'static,
-    unwanted: impl Fn(View, VideoError) + Send + Sync + 'static,
+    broke: impl Fn(View, VideoError) + Send + Sync + 'static,
     state: watch::Sender<PipelineState>,
 ) {
     let bus = pipeline.bus().expect("a pipeline always has a bus");
@@ -36,7 +36,7 @@ pub(super) fn announce(
             gst::MessageView::Error(error) => {
                 let (key, view) = match message.src().map_or(Origin::Elsewhere, &origin) {
                     Origin::Source(key) => (Some(key), None),
-                    Origin::Unwanted(view, key) => (Some(key), Some(view)),
+                    Origin::OneOfTwo(view, key) => (Some(key), Some(view)),
                     Origin::Elsewhere => (None, None),
                 };
                 let fault = fault(error, key);
@@ -45,7 +45,7 @@ pub(super) fn announce(
                     trial::forget_trials();
                 }
                 match view {
-                    Some(view) => unwanted(view, fault),
+                    Some(view) => broke(view, fault),
                     None => finish(&state, PipelineState::Failed(fault)),
                 }
             }

@@ -106,15 +106,14 @@ impl Cameras {
                 around.any(|element| element.name() == bin_name(*view))
             };
             match View::ALL.into_iter().find(within) {
-                Some(view) if switch.views.selected() != view => Origin::Unwanted(view, switch.keys[view as usize]),
-                Some(view) => Origin::Source(switch.keys[view as usize]),
+                Some(view) => Origin::OneOfTwo(view, switch.keys[view as usize]),
                 None => Origin::Elsewhere,
             }
         }
     }
 
-    /// What takes the faults of a camera that is not selected.
-    pub(super) fn unwanted(&self) -> impl Fn(View, VideoError) + Send + Sync + use<> {
+    /// What takes the faults of a camera.
+    pub(super) fn broke(&self) -> impl Fn(View, VideoError) + Send + Sync + use<> {
         let switch = self.switch.clone();
         move |view, fault| switch.broke(view, fault)
     }
@@ -161,7 +160,7 @@ impl Cameras {
             return Err(VideoError::Ended { key: self.switch.keys[view as usize] });
         }
         joined.map_err(|problem| {
-            let told = self.switch.told(view);
+            let told = self.switch.broken.borrow()[view as usize].clone();
             let key = self.switch.keys[view as usize];
             self.close(view);
             told.unwrap_or(VideoError::Camera { key, problem, fault: CameraFault::Other })
@@ -290,21 +289,12 @@ impl Switch {
         Some(passing.change)
     }
 
-    /// Why this camera gives nothing: what an element said, of which GStreamer's own refusals know nothing.
-    fn told(&self, view: View) -> Option<VideoError> {
-        match &*self.state.borrow() {
-            PipelineState::Failed(fault) => Some(fault.clone()),
-            _ => self.broken.borrow()[view as usize].clone(),
-        }
-    }
-
-    /// A camera gives nothing any more. The selected one's end is the pipeline's.
+    /// A camera gives nothing any more: its first fault tells why. The selected one's end is the pipeline's.
     fn broke(&self, view: View, fault: VideoError) {
-        self.broken.send_modify(|broken| {
-            broken[view as usize].get_or_insert(fault.clone());
-        });
+        let mut first = fault;
+        self.broken.send_modify(|broken| first = broken[view as usize].get_or_insert(first.clone()).clone());
         if self.views.selected() == view {
-            bus::finish(&self.state, PipelineState::Failed(fault));
+            bus::finish(&self.state, PipelineState::Failed(first));
         }
     }
 }
