@@ -335,7 +335,7 @@ impl Gate {
     }
 
     fn clear(&mut self, sender: Sender) -> Result<(), Refusal> {
-        self.entry.drivers.other(sender, self.config.deadline)?;
+        self.entry.drivers.clear(sender, self.config.deadline)?;
         // Nor one that may have waited in a socket through a stall.
         if sender.arrived < self.entry.stopped || !self.latches.clear_estop(sender.arrived) {
             return Err(Refusal::BeforeStop);

@@ -15,6 +15,9 @@ use crate::drive::command::Session;
 #[derive(Debug, Default)]
 pub(super) struct Drivers {
     last: Option<Driver>,
+    /// The newest emergency stop of a session, whether it drove or not, and its number. The anonymous driver's is not kept:
+    /// his next page would be refused for it.
+    pressed: Option<(Session, u64)>,
 }
 
 #[derive(Debug)]
@@ -66,8 +69,22 @@ impl Drivers {
         Ok(())
     }
 
+    /// Judges what lifts an emergency stop: whoever pressed it may have said that before, and it was overtaken.
+    pub(super) fn clear(&mut self, sender: Sender, silence: Duration) -> Result<(), Refusal> {
+        let overtaken =
+            |(session, pressed)| sender.session == Some(session) && sender.seq.is_some_and(|seq| seq <= pressed);
+        if self.pressed.is_some_and(overtaken) {
+            return Err(Refusal::OutOfOrder);
+        }
+        self.other(sender, silence)
+    }
+
     /// An emergency stop, which anyone may press in any order: what its driver said before it must not lift it.
     pub(super) fn latched(&mut self, sender: Sender) {
+        if let (Some(session), Some(seq)) = (sender.session, sender.seq) {
+            let before = self.pressed.filter(|(pressed_by, _)| *pressed_by == session).map_or(0, |(_, seq)| seq);
+            self.pressed = Some((session, seq.max(before)));
+        }
         if let Some(driver) = self.last.as_mut().filter(|driver| driver.session == sender.session) {
             driver.seq = driver.seq.max(sender.seq);
         }

@@ -72,6 +72,32 @@ fn a_clear_from_before_an_emergency_stop_that_overtook_it_lifts_nothing() {
 }
 
 #[test]
+fn nor_does_it_when_whoever_pressed_it_has_not_driven() {
+    for first in [None, Some("ann")] {
+        let mut story = Story::begin(config());
+        if let Some(driver) = first {
+            story.hear(of(driver, forward(20.0))).unwrap();
+            story.pass(600);
+        }
+        let mut numbered = |seq, command| story.pass(50).hear(Message { seq: Some(seq), ..of("bob", command) });
+        numbered(42, Command::EStop(EStop::Latch)).unwrap();
+        numbered(40, Command::EStop(EStop::Latch)).unwrap();
+        assert_eq!(numbered(41, Command::EStop(EStop::Clear)), Err(Refusal::OutOfOrder));
+        assert_eq!(story.latched(), Some((StopCause::EStop, Clear::Driver)));
+        let clear = |seq| Message { seq: Some(seq), ..of("bob", Command::EStop(EStop::Clear)) };
+        assert_eq!(story.hear(clear(43)), Ok(()));
+    }
+}
+
+#[test]
+fn an_anonymous_driver_may_clear_what_his_last_page_pressed() {
+    let mut story = Story::begin(config());
+    story.hear(Message { seq: Some(900), ..anonymous(Command::EStop(EStop::Latch)) }).unwrap();
+    story.pass(50);
+    assert_eq!(story.hear(Message { seq: Some(0), ..anonymous(Command::EStop(EStop::Clear)) }), Ok(()));
+}
+
+#[test]
 fn a_failed_actuator_latches_until_it_answers() {
     let mut story = Story::begin(config());
     story.says(forward(20.0)).unwrap();

@@ -34,6 +34,8 @@ pub(super) struct Oracle {
     wheel: Option<(usize, Option<u64>)>,
     /// Highest number of whoever is at the wheel.
     seq: Option<u64>,
+    /// Who pressed the emergency stop last with name and number, and the highest of his since nobody else has.
+    pressed: Option<(usize, u64)>,
     /// Arrivals and wishes since the last stop.
     throttle: BTreeMap<u64, f64>,
     steering: BTreeMap<u64, f64>,
@@ -65,6 +67,7 @@ impl Oracle {
             estop: None,
             wheel: None,
             seq: None,
+            pressed: None,
             throttle: BTreeMap::new(),
             steering: BTreeMap::new(),
             stopped: None,
@@ -180,6 +183,15 @@ impl Oracle {
             if self.wheel.is_some_and(|(holder, _)| holder == driver) {
                 self.seq = self.seq.max(seq);
             }
+            if let Some(seq) = seq.filter(|_| driver != 0) {
+                let before = self.pressed.filter(|(presser, _)| *presser == driver);
+                self.pressed = Some((driver, before.map_or(seq, |(_, before)| before.max(seq))));
+            }
+            return;
+        }
+        let overtaken =
+            self.pressed.is_some_and(|(presser, pressed)| presser == driver && seq.is_some_and(|seq| seq <= pressed));
+        if command == Command::EStop(EStop::Clear) && overtaken {
             return;
         }
         if let Command::Motion(motion) = command
