@@ -8,7 +8,7 @@ def move(throttle, steering):  # your motors here; 1 is full forward, full left
 bridge = socket.socket(socket.AF_UNIX)
 bridge.connect(sys.argv[1])
 bridge.settimeout(0.05)
-bridge.sendall(b'{"metric":{"client":{"key":"started","value":1}}}\n')
+bridge.sendall(b'{"moves":true}\n{"metric":{"client":{"key":"started","value":1}}}\n')
 rest, fresh_until, moving = b"", 0.0, False
 try:
     while True:

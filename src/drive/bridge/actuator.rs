@@ -88,7 +88,7 @@ impl Actuator for BridgeActuator {
         if !output.safe().is_motion() && !output.safe().is_brake() {
             shared.begin_anew();
         } else if shared.was_deserted() {
-            return Self::failed("no program is connected, or the last one has left");
+            return Self::failed("no program that moves the car is connected, or the last one has left");
         }
         self.0.output(output);
         Ok(())

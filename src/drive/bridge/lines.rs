@@ -34,6 +34,14 @@ pub enum BridgeRequest {
     },
 }
 
+/// What a program's line says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Ask(BridgeRequest),
+    /// Whether the program moves the car.
+    Moves(bool),
+}
+
 /// Why a line of a program was not taken. Goes back to it as `{"error":"…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LineProblem {
@@ -94,18 +102,22 @@ pub(super) fn error(problem: &str) -> Line {
     line(&json!({ "error": problem }))
 }
 
-/// What a program's line asks for.
-pub(super) fn request(line: &[u8]) -> Result<BridgeRequest, LineProblem> {
+/// What a program's line says.
+pub(super) fn word(line: &[u8]) -> Result<Word, LineProblem> {
     let value: Value = serde_json::from_slice(line).map_err(|error| LineProblem::NotJson(error.to_string()))?;
     if let Some(camera) = value.get("camera") {
-        return select_camera(camera).ok_or(LineProblem::UnknownCamera);
+        return select_camera(camera).map(Word::Ask).ok_or(LineProblem::UnknownCamera);
     }
-    let message = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("metric"));
+    let message = value.as_object().filter(|object| object.len() == 1);
+    if let Some(moves) = message.and_then(|object| object.get("moves")) {
+        return moves.as_bool().map(Word::Moves).ok_or(LineProblem::Unknown);
+    }
+    let message = message.and_then(|object| object.get("metric"));
     let metric: &Map<String, Value> = message.and_then(Value::as_object).ok_or(LineProblem::Unknown)?;
     if metric.contains_key(RESERVED_TOPIC) {
         return Err(LineProblem::Reserved);
     }
-    Ok(BridgeRequest::Metric(Value::from(metric.clone()).to_string()))
+    Ok(Word::Ask(BridgeRequest::Metric(Value::from(metric.clone()).to_string())))
 }
 
 fn select_camera(camera: &Value) -> Option<BridgeRequest> {

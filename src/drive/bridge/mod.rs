@@ -14,7 +14,8 @@
 //! `at` is in seconds of `CLOCK_MONOTONIC` (Python: `time.monotonic()`).
 //!
 //! Without a program nothing moves the car, so the gate counts that as a failed actuator: when the last one leaves while the
-//! car is driven, the car is stopped, and one that comes (back) finds it at neutral, whatever the driver holds.
+//! car is driven, the car is stopped, and one that comes (back) finds it at neutral, whatever the driver holds. Any program
+//! that listens counts, until one has said `{"moves":true}`: from then on only those count that have said it.
 //!
 //! A program that moves something **must** stop it when 100 ms pass without an `output`, or when the socket ends: a
 //! daemon that was killed or hangs sends nothing. It must not act on an `output` whose `at` is older than that.
@@ -24,6 +25,7 @@
 //! |---|---|
 //! | `{"metric":{"battery":{"key":"volts","value":11.8}}}` | the object goes out on `metric`, if the link has room. The topic `drive` is refused: it is the gate's |
 //! | `{"camera":{"key":"select","value":1}}` | the rear camera is shown, with 0 the front one; where there is only one, nothing happens |
+//! | `{"moves":true}` | this program moves the car: when the last such program leaves, the car is stopped, whoever else listens. `false`: it does not |
 //!
 //! # Limits
 //! [`MAX_PROGRAMS`] programs, lines of at most 4096 bytes (a longer one ends the connection). Nothing waits for a
@@ -168,7 +170,9 @@ struct Shared {
     hello: Line,
     /// Those that hear what they are told.
     programs: AtomicUsize,
-    /// There was a moment without any program since the car was last at neutral.
+    /// Those of them that move the car.
+    movers: AtomicUsize,
+    /// There was a moment without any that moves the car since it was last at neutral.
     deserted: AtomicBool,
     ended: AtomicBool,
 }
@@ -199,6 +203,7 @@ impl Shared {
             inbox: Mutex::default(),
             hello: lines::hello(neutral),
             programs: AtomicUsize::new(0),
+            movers: AtomicUsize::new(0),
             deserted: AtomicBool::new(true),
             ended: AtomicBool::new(false),
         })
@@ -209,7 +214,11 @@ impl Shared {
     }
 
     fn set_programs(&self, count: usize) {
-        self.programs.store(count, Ordering::SeqCst);
+        self.programs.store(count, Ordering::Relaxed);
+    }
+
+    fn set_movers(&self, count: usize) {
+        self.movers.store(count, Ordering::SeqCst);
         if count == 0 {
             self.deserted.store(true, Ordering::SeqCst);
         }
@@ -219,7 +228,7 @@ impl Shared {
     fn begin_anew(&self) {
         // In this order: one that leaves in between leaves its mark.
         self.deserted.store(false, Ordering::SeqCst);
-        if self.programs.load(Ordering::SeqCst) == 0 {
+        if self.movers.load(Ordering::SeqCst) == 0 {
             self.deserted.store(true, Ordering::SeqCst);
         }
     }
@@ -281,6 +290,7 @@ struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        self.0.set_movers(0);
         self.0.set_programs(0);
         self.0.ended.store(true, Ordering::Relaxed);
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt::set_socket_send_buffer_size;
 
-use super::lines::{self, BridgeRequest, Incoming, LINE_LIMIT, Line, Outgoing, TooSlow};
+use super::lines::{self, BridgeRequest, Incoming, LINE_LIMIT, Line, Outgoing, TooSlow, Word};
 use super::{MAX_PROGRAMS, Shared};
 use crate::unix_socket::Listening;
 
@@ -28,6 +28,8 @@ pub(super) struct Server<F> {
     pub(super) shared: Arc<Shared>,
     pub(super) on_request: F,
     programs: Vec<Program>,
+    /// A program has said that it moves the car: who says nothing of it is not taken for one any more.
+    mover_known: bool,
     /// Accepting failed: the socket would stay ready and the thread spin.
     deaf: bool,
     slow: SlowLog,
@@ -42,6 +44,8 @@ struct Program {
     only_listens: bool,
     /// It closed its receiving side: it is told nothing any more, and moves no car.
     only_speaks: bool,
+    /// Whether it moves the car, where it has said so.
+    moves: Option<bool>,
 }
 
 /// Why a program is disconnected.
@@ -52,7 +56,8 @@ enum Gone {
 
 impl<F: FnMut(BridgeRequest)> Server<F> {
     pub(super) fn new(listening: Listening, shared: Arc<Shared>, on_request: F) -> Self {
-        Self { listening, shared, on_request, programs: Vec::new(), deaf: false, slow: SlowLog::default() }
+        let (programs, slow) = (Vec::new(), SlowLog::default());
+        Self { listening, shared, on_request, programs, mover_known: false, deaf: false, slow }
     }
 
     /// Until the bridge is dropped.
@@ -88,13 +93,16 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
         true
     }
 
-    /// Tells how many programs hear what the car is to do.
-    fn count(&self) {
-        self.shared.set_programs(self.hearing());
+    /// Tells how many programs hear what the car is to do, and how many of them move it.
+    fn count(&mut self) {
+        self.mover_known |= self.programs.iter().any(|program| program.moves == Some(true));
+        let movers = self.hearing().filter(|program| program.moves.unwrap_or(!self.mover_known)).count();
+        self.shared.set_movers(movers);
+        self.shared.set_programs(self.hearing().count());
     }
 
-    fn hearing(&self) -> usize {
-        self.programs.iter().filter(|program| !program.only_speaks).count()
+    fn hearing(&self) -> impl Iterator<Item = &Program> {
+        self.programs.iter().filter(|program| !program.only_speaks)
     }
 
     /// Reads from and writes to the programs that are ready.
@@ -148,16 +156,19 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
             outgoing: Outgoing::default(),
             only_listens: false,
             only_speaks: false,
+            moves: None,
         };
         if self.programs.len() == MAX_PROGRAMS {
             let full = lines::error(&format!("{MAX_PROGRAMS} programs are connected already"));
             let _ = program.tell(&[full], None);
             return Ok(());
         }
-        // Before the greeting: a program that has read it misses nothing that is said from then on.
-        self.shared.set_programs(self.hearing() + 1);
-        if program.tell(&self.shared.greeting(), None).is_ok() {
-            self.programs.push(program);
+        // Before the greeting: a program that has read it counts, and misses nothing that is said from then on.
+        self.programs.push(program);
+        self.count();
+        let greeting = self.shared.greeting();
+        if self.programs.last_mut().is_some_and(|program| program.tell(&greeting, None).is_err()) {
+            self.programs.pop();
         }
         Ok(())
     }
@@ -210,8 +221,10 @@ impl Program {
 
     fn take(&mut self, bytes: &[u8], on_request: &mut impl FnMut(BridgeRequest)) -> Result<(), Gone> {
         let mut problems = Vec::new();
-        let fed = self.incoming.feed(bytes, |line| match lines::request(line) {
-            Ok(request) => on_request(request),
+        let moves = &mut self.moves;
+        let fed = self.incoming.feed(bytes, |line| match lines::word(line) {
+            Ok(Word::Ask(request)) => on_request(request),
+            Ok(Word::Moves(said)) => *moves = Some(said),
             Err(problem) => problems.push(problem),
         });
         for problem in problems.iter().chain(fed.as_ref().err()) {

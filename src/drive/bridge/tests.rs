@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::lines::{self, Incoming, LINE_LIMIT, LineProblem, OUTGOING_LINES, Outgoing, TooSlow};
+use super::lines::{self, Incoming, LINE_LIMIT, LineProblem, OUTGOING_LINES, Outgoing, TooSlow, Word};
 use super::*;
 use crate::drive::actuator::kind::ActuatorSettings;
 use crate::drive::actuator::{Actuator, Pulses};
@@ -53,12 +53,16 @@ fn a_message_beyond_the_limit_is_not_passed_on() {
 
 #[test]
 fn a_program_may_publish_but_not_speak_for_the_gate() {
-    let metric = |text: &str| Ok(BridgeRequest::Metric(text.to_owned()));
+    let metric = |text: &str| Ok(Word::Ask(BridgeRequest::Metric(text.to_owned())));
     let volts = r#"{"battery":{"key":"volts","value":11.8}}"#;
-    assert_eq!(lines::request(format!("{{\"metric\":{volts}}}").as_bytes()), metric(volts));
-    assert_eq!(lines::request(br#"{"metric":{"drive":{"key":"state","value":"armed"}}}"#), Err(LineProblem::Reserved));
-    for unknown in ["{}", "[]", "3", r#"{"metric":5}"#, r#"{"estop":1}"#, r#"{"metric":{},"more":1}"#] {
-        assert_eq!(lines::request(unknown.as_bytes()), Err(LineProblem::Unknown), "{unknown}");
+    assert_eq!(lines::word(format!("{{\"metric\":{volts}}}").as_bytes()), metric(volts));
+    assert_eq!(lines::word(br#"{"metric":{"drive":{"key":"state","value":"armed"}}}"#), Err(LineProblem::Reserved));
+    for (text, moves) in [(r#"{"moves":true}"#, true), (r#"{"moves":false}"#, false)] {
+        assert_eq!(lines::word(text.as_bytes()), Ok(Word::Moves(moves)));
+    }
+    let table = ["{}", "[]", "3", r#"{"metric":5}"#, r#"{"estop":1}"#, r#"{"metric":{},"more":1}"#, r#"{"moves":1}"#];
+    for unknown in table {
+        assert_eq!(lines::word(unknown.as_bytes()), Err(LineProblem::Unknown), "{unknown}");
     }
     for (line, rear) in [
         (r#"{"camera":{"key":"select","value":0}}"#, Some(false)),
@@ -66,11 +70,12 @@ fn a_program_may_publish_but_not_speak_for_the_gate() {
         (r#"{"camera":{"key":"select","value":2}}"#, None),
         (r#"{"camera":1}"#, None),
     ] {
-        let expected = rear.map(|rear| BridgeRequest::SelectCamera { rear }).ok_or(LineProblem::UnknownCamera);
-        assert_eq!(lines::request(line.as_bytes()), expected, "{line}");
+        let expected =
+            rear.map(|rear| Word::Ask(BridgeRequest::SelectCamera { rear })).ok_or(LineProblem::UnknownCamera);
+        assert_eq!(lines::word(line.as_bytes()), expected, "{line}");
     }
     for junk in ["{", "metric", "{\"metric\":{}}}", "\u{0}", "\u{fffd}"] {
-        assert!(matches!(lines::request(junk.as_bytes()), Err(LineProblem::NotJson(_))), "{junk}");
+        assert!(matches!(lines::word(junk.as_bytes()), Err(LineProblem::NotJson(_))), "{junk}");
     }
 }
 

@@ -98,3 +98,40 @@ fn the_last_program_that_hears_counts_whoever_only_speaks() {
     lab.turn();
     assert!(lab.server.shared.was_deserted());
 }
+
+#[test]
+fn when_the_program_that_moves_the_car_leaves_it_is_noticed_whoever_else_listens() {
+    let mut lab = Lab::new();
+    let (_listener, mut mover) = (lab.connect(), lab.connect());
+    lab.turn();
+    mover.write_all(b"{\"moves\":true}\n").unwrap();
+    lab.turn();
+    lab.server.shared.begin_anew();
+    assert!(!lab.server.shared.was_deserted());
+    drop(mover);
+    lab.turn();
+    assert!(lab.server.shared.was_deserted());
+    lab.server.shared.begin_anew();
+    assert!(lab.server.shared.was_deserted(), "who is left moves nothing");
+
+    let mut back = lab.connect();
+    lab.turn();
+    lab.server.shared.begin_anew();
+    assert!(lab.server.shared.was_deserted(), "nor, for all that is known, does who comes");
+    back.write_all(b"{\"moves\":true}\n").unwrap();
+    lab.turn();
+    lab.server.shared.begin_anew();
+    assert!(!lab.server.shared.was_deserted());
+}
+
+#[test]
+fn a_program_that_says_it_moves_nothing_is_none_that_moves_the_car() {
+    let mut lab = Lab::new();
+    let mut listener = lab.connect();
+    lab.turn();
+    lab.server.shared.begin_anew();
+    assert!(!lab.server.shared.was_deserted(), "one that has said nothing may");
+    listener.write_all(b"{\"moves\":false}\n").unwrap();
+    lab.turn();
+    assert!(lab.server.shared.was_deserted() && lab.server.shared.has_programs());
+}
