@@ -177,6 +177,7 @@ async fn what_was_commanded_while_the_car_could_not_be_reached_is_not_played_bac
     const COMMANDS: u32 = 120;
     let hub = Arc::new(TestHub::start().await);
     let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let (sent, all_are_sent) = std::sync::mpsc::channel();
     // A car of its own thread, that stands still: nothing is read, nothing is acknowledged.
     let car = std::thread::spawn({
         let hub = hub.clone();
@@ -186,7 +187,7 @@ async fn what_was_commanded_while_the_car_could_not_be_reached_is_not_played_bac
                 let mut publisher = Publisher::start(&hub, CHANNEL).await;
                 ready.send(()).expect("it is waited for");
                 assert_eq!(publisher.command().await, forward(0, 0, "ann"));
-                std::thread::sleep(Duration::from_secs(3));
+                all_are_sent.recv().expect("it is told");
                 let mut played_back = 0;
                 while publisher.command().await != forward(7, COMMANDS, "ann") {
                     played_back += 1;
@@ -204,6 +205,9 @@ async fn what_was_commanded_while_the_car_could_not_be_reached_is_not_played_bac
         tokio::time::sleep(Duration::from_millis(20)).await;
         ann.drive(&forward(7, seq, "ann")).await;
     }
+    // What the hub has not been told yet is not what waited.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sent.send(()).expect("the car stands still");
     let played_back = tokio::task::spawn_blocking(|| car.join()).await.expect("no panic").expect("no panic");
     assert!(played_back <= 20, "{played_back} of {COMMANDS} commands came late before the newest");
     ann.leave().await;
