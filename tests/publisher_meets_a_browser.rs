@@ -1,5 +1,5 @@
 //! The publisher straight to a real browser, Debian's Chromium: over a long wire that loses packets, to one that hides its
-//! address, and to one that renegotiates.
+//! address, to one that numbers the payload types anew, and to one that renegotiates.
 
 #![allow(clippy::disallowed_methods, reason = "the tests measure")]
 
@@ -12,12 +12,14 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
 use common::chromium::{Chromium, Page};
+use common::daemon::{ChannelFile, Daemon};
 use futures_util::{SinkExt, StreamExt};
 use lab::wire::{self, Loss, Towards, Wire};
 use lab::{Agrees, ONE_AT_A_TIME, Scenario, near};
 use rtcpub::signal::settings::{SignalConfig, Trickle};
 use rtcpub::signal::spider::{self as wire_format, Incoming, Message};
-use serde_json::Value;
+use rtcpub::signal::tls::hex;
+use serde_json::{Value, json};
 use spider::{Server, ServerSocket, text};
 use tokio_tungstenite::tungstenite;
 use tokio_util::sync::CancellationToken;
@@ -29,8 +31,9 @@ const LOSE_EVERY: u64 = 20;
 const KNOWN_AFTER: Duration = Duration::from_secs(6);
 const WATCHED: Duration = Duration::from_secs(8);
 
-/// Answers an offer and shows the picture; gives the answer with all candidates.
+/// Answers an offer, keeps the data channels and shows the picture; gives the answer with all candidates.
 const ANSWER: &str = "(async (sdp) => { const peer = window.peer = new RTCPeerConnection(); \
+     window.channels = {}; peer.ondatachannel = ({channel}) => { window.channels[channel.label] = channel; }; \
      peer.ontrack = ({track}) => { const video = document.createElement('video'); video.muted = video.autoplay = true; \
        video.srcObject = new MediaStream([track]); document.body.append(video); }; \
      await peer.setRemoteDescription({type: 'offer', sdp}); await peer.setLocalDescription(); \
@@ -189,6 +192,88 @@ async fn a_browser_rebuilds_lost_packets_and_one_that_does_not_take_repairs_gets
     assert_eq!((without.repairs_sent, without.repairs_received), (0, 0.0), "it did not agree to them");
 }
 
+/// A page in a session with the whole daemon, for as long as this lives.
+struct Met {
+    page: Page,
+    _daemon: Daemon,
+    _socket: ServerSocket,
+}
+
+impl Met {
+    /// With these settings above the daemon's file, and its offer adjusted before the browser has it.
+    async fn by_the_daemon(browser: &mut Chromium, settings: &[&str], adjust: impl Fn(&str) -> String) -> Self {
+        let server = Server::start().await;
+        let file = ChannelFile::for_server(server.address(), &hex(&server.pin));
+        let daemon = Daemon::start(&file, &[&["server.trickle=none"], settings].concat());
+        let (mut socket, _, _) = server.accept().await;
+        let page = browser.open("about:blank", 640, 480).await;
+        let offer: Value = serde_json::from_str(&text(&mut socket).await).expect("JSON");
+        let offer = adjust(offer["data"].as_str().expect("an SDP"));
+        let answer = browser.evaluate(&page, &call(ANSWER, offer)).await;
+        send(&mut socket, answer.as_str().expect("an SDP").to_owned()).await;
+        Self { page, _daemon: daemon, _socket: socket }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_sees_how_each_data_channel_is_to_deliver() {
+    const SEEN: &str = "Object.values(window.channels).map(({label, ordered, maxRetransmits, maxPacketLifeTime}) => \
+         [label, ordered, maxRetransmits, maxPacketLifeTime]).sort()";
+    let table = [
+        (vec![], json!([["metric", true, null, null], ["stream", true, null, null]])),
+        (
+            vec!["channels.metric.ordered=false", "channels.stream.max_packet_life_time_ms=150"],
+            json!([["metric", false, null, null], ["stream", true, null, 150]]),
+        ),
+        (
+            vec![
+                "channels.metric.max_retransmits=0",
+                "channels.stream.ordered=false",
+                "channels.stream.max_retransmits=3",
+            ],
+            json!([["metric", true, 0, null], ["stream", false, 3, null]]),
+        ),
+    ];
+    let mut browser = Chromium::start().await;
+    for (settings, expected) in table {
+        let met = Met::by_the_daemon(&mut browser, &settings, str::to_owned).await;
+        browser.wait_for(&met.page, "Object.keys(window.channels).length === 2").await;
+        assert_eq!(browser.evaluate(&met.page, SEEN).await, expected, "{settings:?}");
+    }
+}
+
+/// The offer with its payload types, of which the first is 96, fourteen higher.
+fn renumbered(offer: &str) -> String {
+    let higher = |word: &str| match word.parse::<u8>() {
+        Ok(payload_type @ 96..=112) => (payload_type + 14).to_string(),
+        _ => word.to_owned(),
+    };
+    let about = |kind: &str, rest: &str| {
+        let (payload_type, rest) = rest.split_once(' ').expect("what it says of it");
+        let rest =
+            rest.split_once("apt=").map_or(rest.to_owned(), |(before, of)| format!("{before}apt={}", higher(of)));
+        format!("{kind}{} {rest}", higher(payload_type))
+    };
+    let line = |line: &str| {
+        if line.starts_with("m=video ") {
+            return line.split(' ').map(higher).collect::<Vec<_>>().join(" ");
+        }
+        let kind = ["a=rtpmap:", "a=fmtp:", "a=rtcp-fb:"].into_iter().find(|kind| line.starts_with(kind));
+        kind.map_or(line.to_owned(), |kind| about(kind, &line[kind.len()..]))
+    };
+    offer.lines().map(|text| line(text.trim_end()) + "\r\n").collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_that_numbers_the_payload_types_anew_gets_its_picture_by_its_own() {
+    const PAYLOAD_TYPE: &str = "(async () => { const all = await window.peer.getStats(); \
+         return [...all.values()].filter(({type}) => type === 'inbound-rtp').map(({codecId}) => all.get(codecId)?.payloadType); })()";
+    let mut browser = Chromium::start().await;
+    let met = Met::by_the_daemon(&mut browser, &[], renumbered).await;
+    browser.wait_for(&met.page, "document.querySelector('video')?.videoWidth > 0").await;
+    assert_eq!(browser.evaluate(&met.page, PAYLOAD_TYPE).await, json!([110]));
+}
+
 /// The browser's next offer; its candidates come later, and here they never do.
 const OFFER: &str = "(async (iceRestart) => { const offer = await window.peer.createOffer({iceRestart}); \
      await window.peer.setLocalDescription(offer); return offer.sdp; })";
@@ -220,7 +305,7 @@ impl Renegotiating {
             match wire_format::parse(text) {
                 Incoming::Message(Message::Offer(sdp) | Message::Answer(sdp)) => return Some(sdp),
                 Incoming::Message(Message::Candidate2(init)) => {
-                    let init = serde_json::json!({"candidate": init.candidate, "sdpMid": init.sdp_mid,
+                    let init = json!({"candidate": init.candidate, "sdpMid": init.sdp_mid,
                         "sdpMLineIndex": init.sdp_m_line_index, "usernameFragment": init.username_fragment});
                     self.browser.evaluate(&self.page, &call(TAKE_CANDIDATE, init)).await;
                 }
