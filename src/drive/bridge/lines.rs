@@ -197,9 +197,9 @@ impl Outgoing {
         Ok(())
     }
 
-    /// Takes the place of an output that is still waiting.
-    pub(super) fn set_output(&mut self, line: Line) {
-        self.output = Some(line);
+    /// Takes the place of an output that is still waiting, and says whether one was.
+    pub(super) fn set_output(&mut self, line: Line) -> bool {
+        self.output.replace(line).is_some()
     }
 
     /// What to write next.

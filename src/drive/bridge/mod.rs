@@ -30,7 +30,8 @@
 //! # Limits
 //! [`MAX_PROGRAMS`] programs, lines of at most 4096 bytes (a longer one ends the connection). Nothing waits for a
 //! program: 64 lines are kept for one that does not read, the next one disconnects it, since what it would read then is
-//! past. Outputs are not queued at all: the newest takes the place of one that is still waiting. A program that only speaks
+//! past. Outputs are not queued at all: the newest takes the place of one that is still waiting, and a program that moves
+//! the car, and has said so, but does not take them for a second hangs and is disconnected. A program that only speaks
 //! reads and throws away, or shuts its receiving side down (`SHUT_RD`): then it is told nothing and is none that moves the car.
 //!
 //! `config/bridge-client.py` is an example.

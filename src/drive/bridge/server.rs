@@ -16,6 +16,10 @@ use crate::unix_socket::Listening;
 /// twenty lines, less than half a second of outputs. The kernel doubles it (socket(7)), and a longest line must fit.
 const SEND_BUFFER: usize = 8 * 1024;
 
+/// Outputs in a row that did not go out to a program that moves the car, half a second of them and what [`SEND_BUFFER`]
+/// holds: it hangs, and the driver must hear that nothing moves.
+const UNREAD_OUTPUTS: u32 = 25;
+
 /// When accepting fails, e.g. for want of file descriptors, it is tried again after this long.
 const ACCEPT_AGAIN: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
@@ -46,6 +50,8 @@ struct Program {
     only_speaks: bool,
     /// Whether it moves the car, where it has said so.
     moves: Option<bool>,
+    /// Outputs in a row that took the place of one still waiting.
+    unread: u32,
 }
 
 /// Why a program is disconnected.
@@ -157,6 +163,7 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
             only_listens: false,
             only_speaks: false,
             moves: None,
+            unread: 0,
         };
         if self.programs.len() == MAX_PROGRAMS {
             let full = lines::error(&format!("{MAX_PROGRAMS} programs are connected already"));
@@ -187,7 +194,10 @@ impl Program {
             self.push(line.clone())?;
         }
         if let Some(output) = output.filter(|_| !self.only_speaks) {
-            self.outgoing.set_output(output.clone());
+            self.unread = if self.outgoing.set_output(output.clone()) { self.unread + 1 } else { 0 };
+            if self.moves == Some(true) && self.unread >= UNREAD_OUTPUTS {
+                return Err(Gone::TooSlow);
+            }
         }
         self.write()
     }

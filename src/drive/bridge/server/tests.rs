@@ -135,3 +135,24 @@ fn a_program_that_says_it_moves_nothing_is_none_that_moves_the_car() {
     lab.turn();
     assert!(lab.server.shared.was_deserted() && lab.server.shared.has_programs());
 }
+
+#[test]
+fn a_program_that_moves_the_car_and_hangs_is_one_that_has_left_and_a_slow_listener_is_not() {
+    let mut lab = Lab::new();
+    let (_listener, mut hanging) = (lab.connect(), lab.connect());
+    lab.turn();
+    hanging.write_all(b"{\"moves\":true}\n").unwrap();
+    lab.turn();
+    lab.server.shared.begin_anew();
+    let output: Line = [b'x'; 150].into();
+    let mut told = 0;
+    while !lab.server.shared.was_deserted() {
+        told += 1;
+        assert!(told < 200, "it is never noticed");
+        lab.server.shared.tell(|inbox| inbox.output = Some(Arc::clone(&output)));
+        lab.turn();
+    }
+    assert!(told > UNREAD_OUTPUTS, "what the kernel keeps for it is not lost: {told}");
+    assert_eq!(lab.server.programs.len(), 1);
+    println!("left after {told} outputs");
+}
