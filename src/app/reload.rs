@@ -151,13 +151,8 @@ impl Changes {
         if old.1.rtc.ice != new.1.rtc.ice && !restart.iter().any(|key| key.starts_with("ice.")) {
             restart.insert("ice.credential".to_owned());
         }
-        let pipelines = |config: &Config| {
-            let sources = View::ALL.map(|view| config.video.camera_of(view).source);
-            sources.map(|source| Some(source).filter(|source| matches!(source, settings::Source::Pipeline(_))))
-        };
-        if pipelines(old.1) != pipelines(new.1) && !restart.iter().any(|key| key.starts_with("camera.")) {
-            restart.insert("camera.pipeline".to_owned());
-        }
+        let described = pipelines(new.1);
+        restart.extend(described.difference(&pipelines(old.1)).map(|(key, _)| key.clone()));
         let kept = old.0.iter().filter(|row| !applies(&row.key));
         let in_force = kept.chain(new.0.iter().filter(|row| applies(&row.key))).cloned().collect();
         Self { applied, restart, in_force }
@@ -179,6 +174,20 @@ impl Changes {
             tracing::warn!(keys = list(&self.restart), "these changes need a restart, and are not in force");
         }
     }
+}
+
+/// The source descriptions, which may hold a password, and their keys.
+fn pipelines(config: &Config) -> BTreeSet<(String, &str)> {
+    let video = &config.video;
+    let rear = video.rear.iter().map(|rear| ("camera.rear.pipeline".to_owned(), &rear.source));
+    let further = config.cameras.iter().enumerate();
+    let further = further.map(|(index, camera)| (format!("{CAMERAS}{index}].pipeline"), &camera.video.camera.source));
+    let all = std::iter::once(("camera.pipeline".to_owned(), &video.camera.source)).chain(rear).chain(further);
+    let described = all.filter_map(|(key, source)| match source {
+        settings::Source::Pipeline(description) => Some((key, description.as_str())),
+        _ => None,
+    });
+    described.collect()
 }
 
 /// How the keys of cameras beside the first begin.
@@ -234,7 +243,7 @@ mod tests {
 
     #[test]
     fn what_can_change_in_place_is_told_from_what_needs_a_restart() {
-        let rows: [(&str, &str, &[&str], &[&str]); 18] = [
+        let rows: [(&str, &str, &[&str], &[&str]); 19] = [
             (
                 "[[cameras]]\nname = \"left\"\nkind = \"usb\"",
                 "[[cameras]]\nname = \"left\"\nkind = \"usb\"\ncontrols = { gain = 3 }",
@@ -284,6 +293,12 @@ mod tests {
                 "[camera]\nkind = \"pipeline\"\npipeline = \"rtspsrc user-pw=new\"",
                 &[],
                 &["camera.pipeline"],
+            ),
+            (
+                "[[cameras]]\nname = \"left\"\nkind = \"pipeline\"\npipeline = \"rtspsrc user-pw=old\"",
+                "[[cameras]]\nname = \"left\"\nkind = \"pipeline\"\npipeline = \"rtspsrc user-pw=new\"\nwidth = 320",
+                &[],
+                &["cameras[0].pipeline", "cameras[0].width"],
             ),
             (
                 "[metrics]",
