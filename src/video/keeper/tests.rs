@@ -3,6 +3,8 @@
 use std::io::{PipeWriter, Write};
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
@@ -231,34 +233,36 @@ async fn a_placeholder_that_has_failed_is_replaced() {
     let _ = stop(watched.placeholder.take()).await;
 }
 
-fn frame(pipe: &mut PipeWriter, luma: u8) {
-    let mut picture = vec![luma; 320 * 240];
+/// Thirty pictures a second into the pipe while it is not silent, until nobody can read them.
+fn feed(mut pipe: PipeWriter, silent: &AtomicBool) {
+    let mut picture = vec![0; 320 * 240];
     picture.extend([128; 320 * 240 / 2]);
-    pipe.write_all(&picture).expect("it is read");
+    while silent.load(Ordering::Relaxed) || pipe.write_all(&picture).is_ok() {
+        thread::sleep(Duration::from_millis(33));
+    }
 }
 
 #[tokio::test]
 async fn a_source_that_falls_silent_is_opened_again() {
-    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
     let source = format!(
         "fdsrc fd={} do-timestamp=true ! rawvideoparse width=320 height=240 format=i420 framerate=30/1",
         reader.as_raw_fd()
     );
     let mut kept = Kept::start(&source, |camera| camera.stall = Duration::from_millis(300));
-    let feeding = thread::spawn(move || {
-        (0..10).for_each(|luma| frame(&mut writer, luma));
-        writer
+    let silent = Arc::new(AtomicBool::new(false));
+    let feeding = thread::spawn({
+        let silent = silent.clone();
+        move || feed(writer, &silent)
     });
     kept.until("playing").await;
+    silent.store(true, Ordering::Relaxed);
     assert_eq!(kept.until("lost").await.cause(), Some(LossCause::Stalled));
-    let mut writer = feeding.join().expect("all is read");
-    let feeding = thread::spawn(move || {
-        (0..10).for_each(|luma| frame(&mut writer, luma));
-        writer
-    });
+    silent.store(false, Ordering::Relaxed);
     kept.until("playing").await;
     kept.stop().await;
-    drop(feeding);
+    drop(reader);
+    feeding.join().expect("no panic");
 }
 
 #[tokio::test]
