@@ -72,7 +72,8 @@ fn with_forward_error_correction_pictures_do_not_wait_for_what_was_lost_on_a_lon
     let (bare_waited, protected_waited) = (waited(&bare), waited(&protected));
     assert!(bare_waited > 0.4, "a loss delays its picture, and those behind it, by a round trip: {bare_waited}");
     assert!(protected_waited < bare_waited / 2.0, "{protected_waited}, without {bare_waited}");
-    assert!(rate(&protected, 6.0) >= 25.0, "{}", rate(&protected, 6.0));
+    let (bare, protected) = (rate(&bare, 6.0), rate(&protected, 6.0));
+    assert!(protected > bare, "{protected} pictures a second, without {bare}");
 }
 
 #[test]
