@@ -93,6 +93,8 @@ impl Table {
                     back <= 1.0,
                     format!("{back:.2} s"),
                 );
+                let heard = measured.command_after(15.0).unwrap_or(f64::INFINITY);
+                self.row(measured, "first command after it", "<= 1 s", heard <= 1.0, format!("{heard:.2} s"));
             }
             "address" => {
                 let (gap, _) = measured.longest_gap(9.0, end);

@@ -105,6 +105,19 @@ fn a_session_moves_to_the_network_that_is_preferred_without_a_gap() {
 }
 
 #[test]
+fn after_an_outage_the_car_can_be_driven_as_soon_as_it_is_seen() {
+    // By itself SCTP would say nothing for another three seconds, and two.
+    const OF_4_S: &[(u64, Event)] = &[(0, Event::Rate(3000)), (3, Event::Outage), (7, Event::OutageOver)];
+    const OF_5_S: &[(u64, Event)] = &[(0, Event::Rate(3000)), (3, Event::Outage), (8, Event::OutageOver)];
+    for (outage, over) in [(OF_4_S, 7), (OF_5_S, 8)] {
+        let measured = measure(scenario(Agrees::ToTransportCc, 1500, over + 4, outage));
+        let heard = measured.command_after(over as f64).unwrap_or(f64::INFINITY);
+        assert!(heard < 1.0, "the car hears its first command {heard} s after the outage");
+        assert_eq!(measured.near.publish.sessions, 1, "in the session that it was in");
+    }
+}
+
+#[test]
 fn after_an_outage_the_picture_is_back_within_a_second() {
     const OUTAGE: &[(u64, Event)] = &[(0, Event::Rate(3000)), (3, Event::Outage), (8, Event::OutageOver)];
     let measured = measure(scenario(Agrees::ToTransportCc, 1500, 12, OUTAGE));

@@ -1,4 +1,5 @@
-//! A peer connection's socket that repeats the flights of its handshake.
+//! A peer connection's socket that repeats the flights of its handshake, and after an outage what the data channels sent in
+//! it.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -19,7 +20,7 @@ pub(super) struct Repeating {
     socket: Arc<dyn AsyncUdpSocket>,
     shared: Arc<Shared>,
     state: Mutex<State>,
-    /// Nothing is left to do here: each datagram is only passed on.
+    /// Nothing is left to do for the handshake.
     over: AtomicBool,
 }
 
@@ -75,19 +76,18 @@ impl Repeating {
             if timer.as_mut().poll(&mut cx).is_pending() {
                 return;
             }
-            for Sent { destination, contents, segment_size } in flight.repeat(now()) {
-                let transmit = Transmit {
-                    destination: *destination,
-                    ecn: None,
-                    contents,
-                    segment_size: *segment_size,
-                    src_ip: None,
-                };
-                // What cannot be sent now is lost like any other; the next time may be better.
-                let _ = self.socket.poll_send(&mut cx, &transmit);
-            }
+            self.send_again(&mut cx, flight.repeat(now()));
         }
         *timer = None;
+    }
+
+    fn send_again(&self, cx: &mut Context<'_>, datagrams: &[Sent]) {
+        for Sent { destination, contents, segment_size } in datagrams {
+            let transmit =
+                Transmit { destination: *destination, ecn: None, contents, segment_size: *segment_size, src_ip: None };
+            // What cannot be sent now is lost like any other; the next time may be better.
+            let _ = self.socket.poll_send(cx, &transmit);
+        }
     }
 }
 
@@ -98,6 +98,9 @@ impl AsyncUdpSocket for Repeating {
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = self.socket.poll_send(cx, transmit);
+        if sent.is_ready() {
+            self.send_again(cx, &self.shared.sent(transmit, now()));
+        }
         if self.is_over() {
             return sent;
         }
@@ -127,19 +130,22 @@ impl AsyncUdpSocket for Repeating {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         let received = self.socket.poll_recv(cx, buffers, meta);
+        let datagrams = || {
+            let count = if let Poll::Ready(Ok(count)) = received { count } else { 0 };
+            let read = buffers.iter().zip(meta.iter()).take(count);
+            read.flat_map(|(buffer, meta)| buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1)))
+        };
+        datagrams().for_each(|datagram| self.shared.received(datagram, now()));
         if self.is_over() {
             return received;
         }
         let mut state = self.lock();
         state.reader.clone_from(cx.waker());
         match received {
-            Poll::Ready(Ok(count)) => {
-                for (buffer, meta) in buffers.iter().zip(meta.iter()).take(count) {
-                    let datagrams = buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1));
-                    for kind in datagrams.map(Kind::of) {
-                        state.flight.received(kind);
-                        self.note(&mut state, kind);
-                    }
+            Poll::Ready(Ok(_)) => {
+                for kind in datagrams().map(Kind::of) {
+                    state.flight.received(kind);
+                    self.note(&mut state, kind);
                 }
             }
             Poll::Pending => self.poll_repeat(&mut state),

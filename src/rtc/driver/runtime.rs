@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use rtc::crypto::RTCCryptoProvider;
 use webrtc::runtime::{
-    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime, Transmit,
 };
 
 use super::datagrams::Datagrams;
+use super::flight::Sent;
 use super::flush::Flush;
 use super::repeating::Repeating;
+use super::unheard::Unheard;
 use super::wait::Wait;
 use crate::quiet::Quiet;
 use crate::rtc::congestion::meter::LinkMeter;
@@ -44,6 +46,8 @@ struct State {
     flush: Flush,
     wait: Wait,
     dropped: Quiet,
+    /// Of whichever socket: what is back after an outage may be another way.
+    unheard: Unheard,
 }
 
 impl Shared {
@@ -63,6 +67,16 @@ impl Shared {
     /// Media or data have gone over a socket.
     pub(super) fn note_up(&self) {
         self.lock().flush.note_up();
+    }
+
+    /// A datagram has come.
+    pub(super) fn received(&self, datagram: &[u8], now: Instant) {
+        self.lock().unheard.received(datagram, now);
+    }
+
+    /// A datagram was sent, or several of a size: what is to go out behind it.
+    pub(super) fn sent(&self, transmit: &Transmit<'_>, now: Instant) -> Vec<Sent> {
+        self.lock().unheard.sent(transmit.destination, transmit.contents, transmit.segment_size, now)
     }
 
     pub(crate) fn note_trouble(&self, server: usize, trouble: Option<&str>) {

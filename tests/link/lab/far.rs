@@ -95,7 +95,7 @@ fn edited(sdp: &str, agrees: Agrees) -> String {
     sdp.lines().filter(kept).map(|line| format!("{}\r\n", line.trim_end())).collect()
 }
 
-/// Twenty commands a second; each is its number.
+/// Twenty commands a second; each is its number, as long as a command.
 async fn command(channel: Channel, arrived: Shared) {
     let mut ticks = tokio::time::interval(Duration::from_millis(50));
     loop {
@@ -105,7 +105,7 @@ async fn command(channel: Channel, arrived: Shared) {
             arrived.commands.push(Instant::now());
             arrived.commands.len() - 1
         };
-        if channel.try_send(&number.to_string()).await == Err(SendError::Closed) {
+        if channel.try_send(&format!("{number:80}")).await == Err(SendError::Closed) {
             return;
         }
     }

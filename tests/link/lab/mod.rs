@@ -198,6 +198,12 @@ impl Measured {
         Some(self.at(self.pictures(second, f64::INFINITY).first()?.at) - second)
     }
 
+    /// From this second to the first command that the car hears after it.
+    pub fn command_after(&self, second: f64) -> Option<f64> {
+        let heard = self.near.commands.iter().map(|(_, heard)| self.at(*heard));
+        heard.filter(|at| *at >= second).min_by(f64::total_cmp).map(|at| at - second)
+    }
+
     /// How long each command sent in these seconds took to the car, in milliseconds.
     pub fn control_ms(&self, from: f64, until: f64) -> Vec<f64> {
         let took = |(number, heard): &(usize, Instant)| {

@@ -46,7 +46,7 @@ struct Car(Shared);
 
 impl ControlSink for Car {
     fn message(&self, message: &[u8], arrived: Instant) {
-        if let Some(number) = std::str::from_utf8(message).ok().and_then(|text| text.parse().ok()) {
+        if let Some(number) = std::str::from_utf8(message).ok().and_then(|text| text.trim().parse().ok()) {
             self.0.lock().expect("not poisoned").commands.push((number, arrived));
         }
     }
