@@ -99,7 +99,7 @@ impl AsyncUdpSocket for Repeating {
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
         let sent = self.socket.poll_send(cx, transmit);
         if sent.is_ready() {
-            self.send_again(cx, &self.shared.sent(transmit, now()));
+            self.send_again(cx, &self.shared.sent(transmit, now));
         }
         if self.is_over() {
             return sent;
@@ -135,7 +135,7 @@ impl AsyncUdpSocket for Repeating {
             let read = buffers.iter().zip(meta.iter()).take(count);
             read.flat_map(|(buffer, meta)| buffer[..meta.len.min(buffer.len())].chunks(meta.stride.max(1)))
         };
-        datagrams().for_each(|datagram| self.shared.received(datagram, now()));
+        datagrams().for_each(|datagram| self.shared.received(datagram, now));
         if self.is_over() {
             return received;
         }

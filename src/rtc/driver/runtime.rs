@@ -70,12 +70,12 @@ impl Shared {
     }
 
     /// A datagram has come.
-    pub(super) fn received(&self, datagram: &[u8], now: Instant) {
+    pub(super) fn received(&self, datagram: &[u8], now: fn() -> Instant) {
         self.lock().unheard.received(datagram, now);
     }
 
     /// A datagram was sent, or several of a size: what is to go out behind it.
-    pub(super) fn sent(&self, transmit: &Transmit<'_>, now: Instant) -> Vec<Sent> {
+    pub(super) fn sent(&self, transmit: &Transmit<'_>, now: fn() -> Instant) -> Vec<Sent> {
         self.lock().unheard.sent(transmit.destination, transmit.contents, transmit.segment_size, now)
     }
 
