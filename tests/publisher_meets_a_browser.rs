@@ -187,8 +187,7 @@ async fn a_browser_rebuilds_lost_packets_and_one_that_does_not_take_repairs_gets
     println!("{:.1} pictures a second, {} key frames asked", with.decoded, with.key_frames_asked);
     println!("{:.1} pictures a second, {} key frames asked, without", without.decoded, without.key_frames_asked);
     assert!(with.repairs_received > 100.0, "{}", with.repairs_received);
-    // Of 30; a busy machine decodes some late.
-    assert!(with.decoded >= 22.0, "{}", with.decoded);
+    assert!(with.decoded >= 25.0, "{}", with.decoded);
     assert!(without.decoded < with.decoded * 0.7, "{} of {}", without.decoded, with.decoded);
     assert_eq!((without.repairs_sent, without.repairs_received), (0, 0.0), "it did not agree to them");
 }

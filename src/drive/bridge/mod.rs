@@ -214,15 +214,12 @@ impl Shared {
         self.programs.load(Ordering::Relaxed) > 0
     }
 
-    fn set_programs(&self, count: usize) {
-        self.programs.store(count, Ordering::Relaxed);
-    }
-
-    fn set_movers(&self, count: usize) {
-        self.movers.store(count, Ordering::SeqCst);
-        if count == 0 {
+    fn set_programs(&self, hearing: usize, movers: usize) {
+        self.movers.store(movers, Ordering::SeqCst);
+        if movers == 0 {
             self.deserted.store(true, Ordering::SeqCst);
         }
+        self.programs.store(hearing, Ordering::Relaxed);
     }
 
     /// The car is at neutral: from now on it matters whether programs leave.
@@ -291,8 +288,7 @@ struct Ended(Arc<Shared>);
 
 impl Drop for Ended {
     fn drop(&mut self) {
-        self.0.set_movers(0);
-        self.0.set_programs(0);
+        self.0.set_programs(0, 0);
         self.0.ended.store(true, Ordering::Relaxed);
     }
 }

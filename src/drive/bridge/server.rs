@@ -103,8 +103,7 @@ impl<F: FnMut(BridgeRequest)> Server<F> {
     fn count(&mut self) {
         self.mover_known |= self.programs.iter().any(|program| program.moves == Some(true));
         let movers = self.hearing().filter(|program| program.moves.unwrap_or(!self.mover_known)).count();
-        self.shared.set_movers(movers);
-        self.shared.set_programs(self.hearing().count());
+        self.shared.set_programs(self.hearing().count(), movers);
     }
 
     fn hearing(&self) -> impl Iterator<Item = &Program> {

@@ -30,6 +30,19 @@ impl Lab {
         UnixStream::connect(&self.path).unwrap()
     }
 
+    /// A program that is connected, and has said whether it moves the car.
+    fn connect_and_say(&mut self, moves: bool) -> UnixStream {
+        let mut program = self.connect();
+        self.turn();
+        self.says(&mut program, moves);
+        program
+    }
+
+    fn says(&mut self, program: &mut UnixStream, moves: bool) {
+        writeln!(program, "{{\"moves\":{moves}}}").unwrap();
+        self.turn();
+    }
+
     /// One turn of the thread. Without news it would wait for ever.
     fn turn(&mut self) {
         assert!(self.server.turn());
@@ -102,10 +115,7 @@ fn the_last_program_that_hears_counts_whoever_only_speaks() {
 #[test]
 fn when_the_program_that_moves_the_car_leaves_it_is_noticed_whoever_else_listens() {
     let mut lab = Lab::new();
-    let (_listener, mut mover) = (lab.connect(), lab.connect());
-    lab.turn();
-    mover.write_all(b"{\"moves\":true}\n").unwrap();
-    lab.turn();
+    let (_listener, mover) = (lab.connect(), lab.connect_and_say(true));
     lab.server.shared.begin_anew();
     assert!(!lab.server.shared.was_deserted());
     drop(mover);
@@ -118,8 +128,7 @@ fn when_the_program_that_moves_the_car_leaves_it_is_noticed_whoever_else_listens
     lab.turn();
     lab.server.shared.begin_anew();
     assert!(lab.server.shared.was_deserted(), "nor, for all that is known, does who comes");
-    back.write_all(b"{\"moves\":true}\n").unwrap();
-    lab.turn();
+    lab.says(&mut back, true);
     lab.server.shared.begin_anew();
     assert!(!lab.server.shared.was_deserted());
 }
@@ -131,18 +140,14 @@ fn a_program_that_says_it_moves_nothing_is_none_that_moves_the_car() {
     lab.turn();
     lab.server.shared.begin_anew();
     assert!(!lab.server.shared.was_deserted(), "one that has said nothing may");
-    listener.write_all(b"{\"moves\":false}\n").unwrap();
-    lab.turn();
+    lab.says(&mut listener, false);
     assert!(lab.server.shared.was_deserted() && lab.server.shared.has_programs());
 }
 
 #[test]
 fn a_program_that_moves_the_car_and_hangs_is_one_that_has_left_and_a_slow_listener_is_not() {
     let mut lab = Lab::new();
-    let (_listener, mut hanging) = (lab.connect(), lab.connect());
-    lab.turn();
-    hanging.write_all(b"{\"moves\":true}\n").unwrap();
-    lab.turn();
+    let (_listener, _hanging) = (lab.connect(), lab.connect_and_say(true));
     lab.server.shared.begin_anew();
     let output: Line = [b'x'; 150].into();
     let mut told = 0;
