@@ -234,7 +234,7 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         let mut outputs = Outputs::of_board();
         outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
 
-        driver.says(&format!(r#"{{"panic":{{"key":"{place}","value":1}}}}"#)).await;
+        driver.says(&format!(r#"{{"panic":{{"key":"{place}","value":0}}}}"#)).await;
         daemon.process.says("a panic is asked for").await;
         match poke {
             Poke::Nothing => {}
@@ -256,6 +256,30 @@ async fn a_panic_in_any_task_or_thread_stops_the_car_and_ends_the_daemon_with_it
         println!("{place}: {:.1} ms from the panic to neutral", took.as_secs_f64() * 1e3);
         assert!(took < AFTER_PANIC, "{place}: {took:?}");
     }
+}
+
+#[cfg(debug_assertions)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_is_what_the_daemon_ended_of_although_something_else_ends_it_before_the_panic_is_told() {
+    let name = "a_panic_is_what_the_daemon_ended_of_although_something_else_ends_it_before_the_panic_is_told";
+    if !lab::entered_with(name, MEMORY) {
+        return;
+    }
+    let hub = Hub::start().await;
+    let file = ChannelFile::for_hub(&hub);
+    let mut daemon = Daemon::start_with(&file, &[BOARD], |command| {
+        command.env("RTCPUB_TEST_PANIC", "1");
+    });
+    daemon.publishes().await;
+    let mut driver = Driver::sit_down(hub.plain).await;
+    let mut outputs = Outputs::of_board();
+    outputs.are_driven_to(FORWARD, &driver, &[motion("forward", 20)]).await;
+    driver.says(r#"{"panic":{"key":"picture","value":30000}}"#).await;
+    driver.is_told(&["state", "latched", "panic"]).await;
+    daemon.process.signal(Signal::TERM);
+    let exited = daemon.process.exited().await;
+    outputs.reach(NEUTRAL).await;
+    assert_eq!(exited.code, Some(70), "{}", exited.text());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -85,7 +85,7 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
     if let (Some(in_force), Some(source)) = (&in_force, &source) {
         in_force.keep(&source.effective);
     }
-    process::guard(car.drive.handle());
+    process::guard(&signals, car.drive.handle(), provocation.clone());
     signals.stop_first(car.drive.handle());
     let status = watch::Sender::new(PublishStatus::default());
     let (rate, rate_settings) = watch::channel(config.rate);

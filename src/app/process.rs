@@ -1,6 +1,7 @@
 //! What a long-running command needs of the process: a runtime, the signals that end it, and the guard against panics.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::thread;
 
@@ -10,9 +11,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::provoke::Provocation;
 use crate::drive::DriveHandle;
 use crate::drive::gate::StopCause;
-use crate::exit::Exit;
+use crate::exit::{Exit, Failure};
 use crate::logging;
 use crate::realtime::schedule_first;
 
@@ -45,6 +47,8 @@ pub(super) struct Signals {
     pub(super) reload: Arc<Notify>,
     car: Arc<OnceLock<DriveHandle>>,
     has_car: Arc<Notify>,
+    /// Something has panicked since there is a car.
+    panicked: Arc<AtomicBool>,
 }
 
 impl Signals {
@@ -53,6 +57,24 @@ impl Signals {
         // A process has one car.
         let _ = self.car.set(car);
         self.has_car.notify_one();
+    }
+
+    /// How the command ended. A panic is what it ended of, whatever else ended it while that was still being told: with a
+    /// backtrace that takes seconds, in which what panicked is missed. The wrong exit code would tell systemd not to
+    /// start it again.
+    fn judge<T>(&self, ended: Result<T>) -> Result<T> {
+        if !self.panicked.load(Relaxed) {
+            return ended;
+        }
+        let then = match &ended {
+            Err(error) if error.downcast_ref::<Failure>().is_some_and(|failure| failure.exit == Exit::Panic) => {
+                return ended;
+            }
+            Err(error) => format!("; then: {error:#}"),
+            Ok(_) => String::new(),
+        };
+        let message = format!("a part of it panicked, which is a bug, told above{then}");
+        Err(Failure { exit: Exit::Panic, message }.into())
     }
 
     fn end(&self, signal: &str) {
@@ -92,7 +114,7 @@ where
                 () = ended.cancelled() => {}
             }
         });
-        main.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        signals.judge(main.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
@@ -165,16 +187,18 @@ pub(super) fn save_memory() {
 ///
 /// On the drive thread itself it only logs, and no backtrace: there, neutral comes with the unwinding, which must not wait
 /// for one, and the thread tells its end.
-pub(super) fn guard(drive: DriveHandle) {
-    let previous = std::panic::take_hook();
+pub(super) fn guard(signals: &Signals, drive: DriveHandle, provocation: Provocation) {
+    let (previous, panicked) = (std::panic::take_hook(), signals.panicked.clone());
     std::panic::set_hook(Box::new(move |panic| {
         // The car first: writing a backtrace can take longer than the car may roll.
         drive.stop(StopCause::Panic);
+        panicked.store(true, Relaxed);
         if thread::current().name() == Some(crate::drive::THREAD_NAME) {
             logging::log_panic(panic);
             return;
         }
         previous(panic);
+        provocation.told();
         if !drive.stop_and_confirm(StopCause::Panic, PANIC_DEADLINE) {
             tracing::error!("neutral was not confirmed: run `rtcpub park`, or cut the power");
         }

@@ -1,8 +1,8 @@
 //! Panics on purpose, for the tests that hold that one anywhere stops the car.
 //!
 //! Only a build with debug assertions can do it, which a release is not, and only when [`VARIABLE`] is set in its
-//! environment: then the `stream` message `{"panic":{"key":PLACE,"value":1}}` makes that place panic when it is next
-//! passed. In a release everything here is empty.
+//! environment: then the `stream` message `{"panic":{"key":PLACE,"value":MS}}` makes that place panic when it is next
+//! passed, and tell it for that many milliseconds, as a backtrace may take. In a release everything here is empty.
 
 use crate::supervise::Supervisor;
 
@@ -29,7 +29,15 @@ const VARIABLE: &str = "RTCPUB_TEST_PANIC";
 
 /// Handed to every place that can be made to panic.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Provocation(#[cfg(debug_assertions)] Option<tokio::sync::watch::Sender<String>>);
+pub(super) struct Provocation(#[cfg(debug_assertions)] Option<tokio::sync::watch::Sender<Wanted>>);
+
+/// The place that is to panic, and how long that takes to tell.
+#[cfg(debug_assertions)]
+#[derive(Debug, Default)]
+struct Wanted {
+    place: String,
+    told_within: std::time::Duration,
+}
 
 #[cfg(debug_assertions)]
 impl Provocation {
@@ -39,10 +47,11 @@ impl Provocation {
 
     /// Takes notice of a `stream` message.
     pub(super) fn heard(&self, message: &[u8]) {
-        let Some(place) = &self.0 else { return };
+        let Some(wanted) = &self.0 else { return };
         let message = serde_json::from_slice(message).unwrap_or(serde_json::Value::Null);
         if let Some(named) = message["panic"]["key"].as_str() {
-            place.send_replace(named.to_owned());
+            let told_within = std::time::Duration::from_millis(message["panic"]["value"].as_u64().unwrap_or_default());
+            wanted.send_replace(Wanted { place: named.to_owned(), told_within });
             // Not before: who reads this passes the place.
             tracing::debug!(named, "a panic is asked for");
         }
@@ -50,15 +59,21 @@ impl Provocation {
 
     /// This place is passed.
     pub(super) fn at(&self, place: &str) {
-        let wanted = self.0.as_ref().is_some_and(|wanted| *wanted.borrow() == place);
+        let wanted = self.0.as_ref().is_some_and(|wanted| wanted.borrow().place == place);
         assert!(!wanted, "provoked in {place}");
+    }
+
+    /// A panic is told.
+    pub(super) fn told(&self) {
+        let within = self.0.as_ref().map(|wanted| wanted.borrow().told_within);
+        within.into_iter().for_each(std::thread::sleep);
     }
 
     /// This task is a place which is passed all the time.
     pub(super) async fn throughout<T>(self, place: &str, task: impl Future<Output = T>) -> T {
         let provoked = async {
             match &self.0 {
-                Some(wanted) => drop(wanted.subscribe().wait_for(|wanted| wanted == place).await),
+                Some(wanted) => drop(wanted.subscribe().wait_for(|wanted| wanted.place == place).await),
                 None => std::future::pending().await,
             }
         };
@@ -78,6 +93,8 @@ impl Provocation {
     pub(super) fn heard(&self, _message: &[u8]) {}
 
     pub(super) fn at(&self, _place: &str) {}
+
+    pub(super) fn told(&self) {}
 
     pub(super) fn throughout<T>(self, _place: &str, task: impl Future<Output = T>) -> impl Future<Output = T> {
         task
