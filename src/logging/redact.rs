@@ -86,9 +86,15 @@ impl Redactor {
         let mut spans = Vec::new();
         for (start, token) in tokens(text, |c| c.is_ascii_hexdigit() || c == ':' || c == '.') {
             let word = |c: char| c.is_alphanumeric() || c == '_';
-            let before = without_colour(&text[..start]);
-            let alone = !before.ends_with(word) && !text[start + token.len()..].starts_with(word);
-            let Some((ip, length)) = alone.then(|| leading_address(token)).flatten() else { continue };
+            if text[start + token.len()..].starts_with(word) {
+                continue;
+            }
+            let alone = !without_colour(&text[..start]).ends_with(word);
+            let starts = alone.then_some(0).into_iter().chain(behind_colons(token));
+            let found =
+                starts.filter_map(|at| leading_address(&token[at..]).map(|(ip, length)| (ip, at, length))).next();
+            let Some((ip, at, length)) = found else { continue };
+            let start = start + at;
             if !ip.is_loopback() && !ip.is_unspecified() && !self.known.contains(&ip) {
                 spans.push((start, start + length));
             }
@@ -99,6 +105,12 @@ impl Redactor {
 
 /// Start and end of a piece of text, in bytes.
 type Span = (usize, usize);
+
+/// What follows a single colon, as in "UDP:203.0.113.9:5000"; two of them stand in an address, or in the path of a module.
+fn behind_colons(token: &str) -> impl Iterator<Item = usize> {
+    let colon = |at: usize| token.as_bytes().get(at) == Some(&b':');
+    (1..=token.len()).filter(move |at| colon(at - 1) && !colon(*at) && !(*at >= 2 && colon(at - 2)))
+}
 
 /// The address that a run of digits, dots and colons is, or is with a port or a full stop behind it; and its length.
 fn leading_address(token: &str) -> Option<(IpAddr, usize)> {
@@ -273,6 +285,12 @@ mod tests {
             ("no answer from 203.0.113.9.", "no answer from [address]."),
             ("peer\u{1b}[2m=\u{1b}[0m203.0.113.9", "peer\u{1b}[2m=\u{1b}[0m[address]"),
             ("203.0.113.9: refused", "[address]: refused"),
+            (
+                "not a valid local candidate from UDP:203.0.113.9:5000",
+                "not a valid local candidate from UDP:[address]:5000",
+            ),
+            ("interface:203.0.113.9, node:2001:db8::1", "interface:[address], node:[address]"),
+            ("TCP:[2001:db8::1]:443", "TCP:[[address]]:443"),
             ("candidate (2001:db8::1)", "candidate ([address])"),
             ("[2001:db8::1]:443", "[[address]]:443"),
             (
@@ -285,7 +303,8 @@ mod tests {
             assert_eq!(redactor().redact(line, Level::INFO), shown);
             assert_eq!(redactor().redact(line, Level::DEBUG), line);
         }
-        let plain = "2026-11-21T01:23:42.5Z rtcpub::drive: at 12:30 v1.2.3 src/a.rs:1:2";
+        let plain =
+            "2026-11-21T01:23:42.5Z rtcpub::drive::ab: at 12:30 v1.2.3 src/a.rs:1:2 02:42:ac:11:00:02 x::face::bad::1";
         assert_eq!(redactor().redact(plain, Level::ERROR), plain);
     }
 }
