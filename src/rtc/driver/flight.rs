@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use rtc::stun::attributes::ATTR_DATA;
 use rtc::stun::message::Message;
+use webrtc::runtime::Transmit;
 
 use crate::rtc::turn::queue::carries_data;
 
@@ -68,6 +69,13 @@ pub(super) struct Sent {
     pub(super) destination: SocketAddr,
     pub(super) contents: Box<[u8]>,
     pub(super) segment_size: Option<usize>,
+}
+
+impl Sent {
+    pub(super) fn of(transmit: &Transmit<'_>) -> Self {
+        let Transmit { destination, contents, segment_size, .. } = *transmit;
+        Self { destination, contents: contents.into(), segment_size }
+    }
 }
 
 /// The last flight that was sent.

@@ -108,12 +108,7 @@ impl AsyncUdpSocket for Repeating {
         let mut state = self.lock();
         match kind {
             Kind::Handshake if sent.is_ready() => {
-                let datagram = Sent {
-                    destination: transmit.destination,
-                    contents: transmit.contents.into(),
-                    segment_size: transmit.segment_size,
-                };
-                state.flight.sent(datagram, now());
+                state.flight.sent(Sent::of(transmit), now());
                 self.poll_repeat(&mut state);
             }
             Kind::Later => state.flight.sent_later(),

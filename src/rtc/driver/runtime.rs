@@ -76,7 +76,7 @@ impl Shared {
 
     /// A datagram was sent, or several of a size: what is to go out behind it.
     pub(super) fn sent(&self, transmit: &Transmit<'_>, now: fn() -> Instant) -> Vec<Sent> {
-        self.lock().unheard.sent(transmit.destination, transmit.contents, transmit.segment_size, now)
+        self.lock().unheard.sent(transmit, now)
     }
 
     pub(crate) fn note_trouble(&self, server: usize, trouble: Option<&str>) {

@@ -12,6 +12,8 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use webrtc::runtime::Transmit;
+
 use super::flight::Sent;
 
 /// What is acknowledged takes less: SCTP itself repeats nothing sooner.
@@ -47,14 +49,9 @@ impl Unheard {
     }
 
     /// This was sent. What is to go out behind it.
-    pub(super) fn sent(
-        &mut self,
-        destination: SocketAddr,
-        contents: &[u8],
-        segment_size: Option<usize>,
-        now: impl Fn() -> Instant,
-    ) -> Vec<Sent> {
-        let Some((way, first @ (APPLICATION_DATA | 128..=191))) = content(contents) else { return Vec::new() };
+    pub(super) fn sent(&mut self, transmit: &Transmit<'_>, now: impl Fn() -> Instant) -> Vec<Sent> {
+        let Some((way, first @ (APPLICATION_DATA | 128..=191))) = content(transmit.contents) else { return Vec::new() };
+        let destination = transmit.destination;
         let mut again = Vec::new();
         let another_way = self.repeated_to.is_some_and(|before| before != destination);
         if std::mem::take(&mut self.due) || another_way {
@@ -72,7 +69,7 @@ impl Unheard {
             if self.datagrams.len() == DATAGRAMS {
                 self.datagrams.pop_front();
             }
-            self.datagrams.push_back(Sent { destination, contents: contents.into(), segment_size });
+            self.datagrams.push_back(Sent::of(transmit));
             self.since.get_or_insert_with(now);
         }
         again
@@ -110,6 +107,10 @@ mod tests {
         SocketAddr::from(([192, 0, 2, host], 9))
     }
 
+    fn to(destination: SocketAddr, contents: &[u8]) -> Transmit<'_> {
+        Transmit { destination, ecn: None, contents, segment_size: None, src_ip: None }
+    }
+
     /// The numbers of what goes out again, and where to.
     fn again(repeated: Vec<Sent>) -> Vec<(u8, SocketAddr)> {
         repeated.iter().map(|sent| (sent.contents[sent.contents.len() - 1], sent.destination)).collect()
@@ -119,37 +120,37 @@ mod tests {
     fn what_an_outage_took_goes_out_again_behind_what_is_sent_next() {
         let (mut unheard, start) = (Unheard::default(), start());
         for number in 1..=3 {
-            assert_eq!(unheard.sent(at(1), &[23, number], None, || start + u32::from(number) * MS), []);
-            assert_eq!(unheard.sent(at(1), RTP, None, || start), [], "nothing has come since");
+            assert_eq!(unheard.sent(&to(at(1), &[23, number]), || start + u32::from(number) * MS), []);
+            assert_eq!(unheard.sent(&to(at(1), RTP), || start), [], "nothing has come since");
         }
         unheard.received(RTP, || start + 5000 * MS);
-        assert_eq!(unheard.sent(at(1), &[0, 1], None, || start), [], "an ICE check takes any way");
-        assert_eq!(again(unheard.sent(at(2), RTP, None, || start + 5001 * MS)), [(1, at(2)), (2, at(2)), (3, at(2))]);
+        assert_eq!(unheard.sent(&to(at(1), &[0, 1]), || start), [], "an ICE check takes any way");
+        assert_eq!(again(unheard.sent(&to(at(2), RTP), || start + 5001 * MS)), [(1, at(2)), (2, at(2)), (3, at(2))]);
         unheard.received(RTP, || start + 5010 * MS);
-        assert_eq!(unheard.sent(at(2), RTP, None, || start + 5011 * MS), [], "it has had no time to be acknowledged");
+        assert_eq!(unheard.sent(&to(at(2), RTP), || start + 5011 * MS), [], "it has had no time to be acknowledged");
         unheard.received(&[23, 9], || start + 5100 * MS);
         unheard.received(RTP, || start + 9000 * MS);
-        assert_eq!(unheard.sent(at(2), RTP, None, || start + 9001 * MS), [], "it was");
+        assert_eq!(unheard.sent(&to(at(2), RTP), || start + 9001 * MS), [], "it was");
     }
 
     #[test]
     fn by_another_way_they_go_out_again_at_once() {
         let (mut unheard, start) = (Unheard::default(), start());
-        unheard.sent(at(1), &[23, 1], None, || start);
+        unheard.sent(&to(at(1), &[23, 1]), || start);
         unheard.received(RTP, || start + 5000 * MS);
-        assert_eq!(again(unheard.sent(at(1), RTP, None, || start + 5001 * MS)), [(1, at(1))]);
-        assert_eq!(again(unheard.sent(at(2), RTP, None, || start + 5002 * MS)), [(1, at(2))]);
-        assert_eq!(unheard.sent(at(2), RTP, None, || start + 5003 * MS), []);
+        assert_eq!(again(unheard.sent(&to(at(1), RTP), || start + 5001 * MS)), [(1, at(1))]);
+        assert_eq!(again(unheard.sent(&to(at(2), RTP), || start + 5002 * MS)), [(1, at(2))]);
+        assert_eq!(unheard.sent(&to(at(2), RTP), || start + 5003 * MS), []);
     }
 
     #[test]
     fn what_is_never_acknowledged_goes_out_a_few_times_more() {
         let (mut unheard, start) = (Unheard::default(), start());
-        unheard.sent(at(1), &[23, 1], None, || start);
+        unheard.sent(&to(at(1), &[23, 1]), || start);
         let mut times = Vec::new();
         for ms in (0..10_000).step_by(10) {
             unheard.received(RTP, || start + ms * MS);
-            if !unheard.sent(at(1), RTP, None, || start + ms * MS).is_empty() {
+            if !unheard.sent(&to(at(1), RTP), || start + ms * MS).is_empty() {
                 times.push(ms);
             }
         }
@@ -161,7 +162,7 @@ mod tests {
         let (mut unheard, start) = (Unheard::default(), start());
         for number in 0..100 {
             let now = start + number * 300 * MS;
-            assert_eq!(unheard.sent(at(1), &[23, 1], None, || now), []);
+            assert_eq!(unheard.sent(&to(at(1), &[23, 1]), || now), []);
             unheard.received(RTP, || now + 100 * MS);
             unheard.received(&[23, 9], || now + 250 * MS);
         }
@@ -170,33 +171,33 @@ mod tests {
     #[test]
     fn an_acknowledgement_that_was_held_up_by_the_outage_does_not_make_void_what_is_due() {
         let (mut unheard, start) = (Unheard::default(), start());
-        unheard.sent(at(1), &[23, 1], None, || start);
+        unheard.sent(&to(at(1), &[23, 1]), || start);
         unheard.received(&[23, 9], || start + 1100 * MS);
         unheard.received(&[23, 9], || start + 1101 * MS);
-        assert_eq!(again(unheard.sent(at(1), &[23, 2], None, || start + 1102 * MS)), [(1, at(1))]);
+        assert_eq!(again(unheard.sent(&to(at(1), &[23, 2]), || start + 1102 * MS)), [(1, at(1))]);
         unheard.received(RTP, || start + 2200 * MS);
-        let repeated = unheard.sent(at(1), RTP, None, || start + 2201 * MS);
+        let repeated = unheard.sent(&to(at(1), RTP), || start + 2201 * MS);
         assert_eq!(again(repeated), [(1, at(1)), (2, at(1))], "nor what follows it");
     }
 
     #[test]
     fn an_ice_check_is_no_sign_of_life_that_counts() {
         let (mut unheard, start) = (Unheard::default(), start());
-        unheard.sent(at(1), &[23, 1], None, || start);
+        unheard.sent(&to(at(1), &[23, 1]), || start);
         for other in [&[0, 1, 0, 0][..], &[0x40, 1, 0, 4, 0], &[22, 254], &[]] {
             unheard.received(other, || start + 5000 * MS);
         }
-        assert_eq!(unheard.sent(at(1), RTP, None, || start + 5001 * MS), []);
+        assert_eq!(unheard.sent(&to(at(1), RTP), || start + 5001 * MS), []);
     }
 
     #[test]
     fn the_newest_are_kept() {
         let (mut unheard, start) = (Unheard::default(), start());
         for number in 0..40 {
-            unheard.sent(at(1), &[23, number], None, || start);
+            unheard.sent(&to(at(1), &[23, number]), || start);
         }
         unheard.received(RTP, || start + 5000 * MS);
-        let repeated = again(unheard.sent(at(1), RTP, None, || start));
+        let repeated = again(unheard.sent(&to(at(1), RTP), || start));
         assert!(repeated.iter().map(|(number, _)| *number).eq(24..40), "{repeated:?}");
     }
 
@@ -204,10 +205,10 @@ mod tests {
     fn a_relays_wrapping_goes_by_that_relay_alone() {
         let channel = |number: u8, first: u8| [0x40, number, 0, 2, first, number];
         let (mut unheard, start) = (Unheard::default(), start());
-        unheard.sent(at(1), &channel(1, 23), None, || start);
-        unheard.sent(at(1), &channel(2, 23), None, || start);
-        unheard.sent(at(1), &[23, 3], None, || start);
+        unheard.sent(&to(at(1), &channel(1, 23)), || start);
+        unheard.sent(&to(at(1), &channel(2, 23)), || start);
+        unheard.sent(&to(at(1), &[23, 3]), || start);
         unheard.received(&channel(2, 0x80), || start + 5000 * MS);
-        assert_eq!(again(unheard.sent(at(1), &channel(2, 0x80), None, || start)), [(2, at(1))]);
+        assert_eq!(again(unheard.sent(&to(at(1), &channel(2, 0x80)), || start)), [(2, at(1))]);
     }
 }
