@@ -86,7 +86,6 @@ pub(super) async fn publish(config: Config, surroundings: Surroundings) -> Resul
         in_force.keep(&source.effective);
     }
     process::guard(&signals, car.drive.handle(), provocation.clone());
-    signals.stop_first(car.drive.handle());
     let status = watch::Sender::new(PublishStatus::default());
     let (rate, rate_settings) = watch::channel(config.rate);
     let rate_edge = rate_edge(&config.video.camera, rate_settings, control.clone());

@@ -52,8 +52,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// From now on whatever asks for the end stops this car before anything else hears of it.
-    pub(super) fn stop_first(&self, car: DriveHandle) {
+    fn stop_first(&self, car: DriveHandle) {
         // A process has one car.
         let _ = self.car.set(car);
         self.has_car.notify_one();
@@ -183,11 +182,13 @@ pub(super) fn save_memory() {
     }
 }
 
-/// From now on a panic anywhere stops the car, waits for neutral, and ends the process: nothing limps on.
+/// From now on whatever asks for the end stops this car before anything else hears of it, and a panic anywhere stops it,
+/// waits for neutral, and ends the process: nothing limps on.
 ///
-/// On the drive thread itself it only logs, and no backtrace: there, neutral comes with the unwinding, which must not wait
-/// for one, and the thread tells its end.
+/// On the drive thread itself a panic is only logged, and no backtrace: there, neutral comes with the unwinding, which
+/// must not wait for one, and the thread tells its end.
 pub(super) fn guard(signals: &Signals, drive: DriveHandle, provocation: Provocation) {
+    signals.stop_first(drive.clone());
     let (previous, panicked) = (std::panic::take_hook(), signals.panicked.clone());
     std::panic::set_hook(Box::new(move |panic| {
         // The car first: writing a backtrace can take longer than the car may roll.
