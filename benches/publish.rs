@@ -177,8 +177,7 @@ impl Session {
         let daemon = Daemon::start(folder, server, case.width, case.height, case.kbps);
         let offer = server.offer().await;
         let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let socket = offer.answer(&peer).await;
-        let link = connect(&mut peer).await;
+        let (link, socket) = connect(offer, &mut peer).await;
         Self { daemon, peer, socket, link }
     }
 }

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use rtcpub::rtc::relay::{Channel, Event, PublisherPeer, State, Uplink};
+use rtcpub::rtc::relay::{Channel, Event, Inbox, PublisherPeer, State, Uplink};
+use tokio::task::JoinHandle;
 
 use super::figures::ms;
+use super::server::Offer;
 
 pub struct Link {
     pub track: Arc<Uplink>,
@@ -15,13 +17,20 @@ pub struct Link {
     pub first_packet: f64,
 }
 
-/// Waits until the peer is connected, and its track and `stream` are there.
-pub async fn connect(peer: &mut PublisherPeer) -> Link {
+/// Answers the offer, and waits until the peer is connected, and its track and `stream` are there. What keeps the socket
+/// alive comes beside.
+///
+/// Both at once: the peer is connected before the last candidate could have come, and what happens at it is timed here.
+pub async fn connect(offer: Offer, peer: &mut PublisherPeer) -> (Link, JoinHandle<()>) {
+    tokio::join!(follow(&mut peer.inbox), offer.answer(&peer.peer))
+}
+
+async fn follow(inbox: &mut Inbox) -> Link {
     let (mut track, mut stream, mut connected) = (None, None, None);
     // The channels open later than the picture comes.
     let mut first_packet = None;
     loop {
-        match peer.inbox.next().await {
+        match inbox.next().await {
             Event::State(State::Connected) => connected = connected.or(Some(Instant::now())),
             Event::State(State::Gone) => panic!("the publisher went away"),
             Event::Track(uplink) => {

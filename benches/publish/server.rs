@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use futures_util::{SinkExt, StreamExt};
-use rtcpub::rtc::relay::PublisherPeer;
+use rtcpub::rtc::relay::Peer;
 use rtcpub::signal::spider::{self, CandidateInit, Incoming, Message};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -48,8 +48,8 @@ impl Server {
 
 impl Offer {
     /// Answers, takes the candidates that follow until there is a pause, and keeps the socket alive from then on.
-    pub async fn answer(mut self, peer: &PublisherPeer) -> tokio::task::JoinHandle<()> {
-        let answer = peer.peer.answer(std::mem::take(&mut self.sdp)).await.unwrap();
+    pub async fn answer(mut self, peer: &Peer) -> tokio::task::JoinHandle<()> {
+        let answer = peer.answer(std::mem::take(&mut self.sdp)).await.unwrap();
         self.socket.send(tungstenite::Message::text(Message::Answer(answer).to_text())).await.unwrap();
         let quiet = std::time::Duration::from_millis(50);
         while let Ok(Some(Ok(frame))) = tokio::time::timeout(quiet, self.socket.next()).await {
@@ -59,7 +59,7 @@ impl Offer {
                 Incoming::Message(Message::Candidate(line)) => CandidateInit::for_bundle(&line),
                 _ => continue,
             };
-            peer.peer.add_candidate(candidate).await.unwrap();
+            peer.add_candidate(candidate).await.unwrap();
         }
         tokio::spawn(async move { while let Some(Ok(_)) = self.socket.next().await {} })
     }

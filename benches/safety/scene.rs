@@ -54,8 +54,7 @@ impl Scene {
         let daemon = run(binary, folder.path(), &socket, &server, deadline);
         let offer = server.offer().await;
         let mut peer = PublisherPeer::new(&["127.0.0.1:0".parse().unwrap()]).await.unwrap();
-        let signalling = offer.answer(&peer).await;
-        let Link { track, stream, .. } = connect(&mut peer).await;
+        let (Link { track, stream, .. }, signalling) = connect(offer, &mut peer).await;
         let video = tokio::spawn(async move { while track.receive().await.is_some() {} });
         let inbox = tokio::spawn(async move { while !matches!(peer.inbox.next().await, Event::State(State::Gone)) {} });
 
